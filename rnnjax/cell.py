@@ -1,0 +1,136 @@
+"""The contract of a recurrent cell, and the helpers every cell is written with.
+
+A cell is a NamedTuple of pure functions. `p` stands for prepared parameters, `*B` for any number of leading batch axes,
+`I` for the input size, `O` for the output size:
+
+    init(key, input_size)                -> params           a pytree of real arrays, float32
+    initial_carry(params, batch_shape)   -> carry            every leaf leads with batch_shape
+    prepare(params, key, input_shape)    -> p                once per sequence; input_shape is (*B, I) of one step
+    project(p, x [*B, I])                -> z                what needs no carry: any pytree of [*B, ...]
+    step(p, carry, z)                    -> (carry, y [*B, O])
+
+`prepare` is differentiated through. It is where masks are drawn and where anything costly that does not change over
+time is computed. `key=None` means evaluation: nothing random happens.
+
+A cell meets its matrices only through `dense` (inputs) and `recur` (carries), and names what is worth looking at with
+`name`. Wrappers and the engine build on these three alone and know no cell.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+Array = jax.Array
+
+
+def as_they_are(params: Any, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> Any:
+    """The `prepare` of a cell with nothing to prepare."""
+    del key, input_shape
+    return params
+
+
+class Cell(NamedTuple):
+    """A recurrent cell as pure functions; see the module's docstring for their contract."""
+
+    output_size: int
+    init: Callable[..., Any]
+    initial_carry: Callable[..., Any]
+    project: Callable[..., Any]
+    step: Callable[..., Any]
+    prepare: Callable[..., Any] = as_they_are
+
+
+def name(value: Array, label: str) -> Array:
+    """Label an intermediate of a step: `unroll` saves by these labels, `harvest` returns them.
+
+    The word "preactivation" is for what the elementwise part of a step can be recomputed from.
+    """
+    return checkpoint_name(value, label)
+
+
+_MATMUL_DTYPE: ContextVar[Any] = ContextVar("matmul_dtype", default=None)
+
+
+@contextlib.contextmanager
+def matmul_dtype(dtype: Any) -> Iterator[None]:
+    """While this is active, `dense` and `recur` multiply in `dtype` and return the dtype of their first operand.
+
+    Products accumulate in the wider type. Parameters, gates and carries keep theirs.
+    """
+    token = _MATMUL_DTYPE.set(dtype)
+    try:
+        yield
+    finally:
+        _MATMUL_DTYPE.reset(token)
+
+
+def _product(x: Array, matrix: Array) -> Array:
+    dtype = _MATMUL_DTYPE.get()
+    if dtype is None:
+        return x @ matrix
+    wide = jnp.promote_types(x.dtype, matrix.dtype)
+    return jnp.matmul(x.astype(dtype), matrix.astype(dtype), preferred_element_type=wide)
+
+
+def dense(x: Array, W: Array) -> Array:
+    """x @ W for x [..., I] and W [I, N].
+
+    Raises:
+      ValueError: the last axis of x is not the input size W was initialised for.
+    """
+    if x.shape[-1] != W.shape[0]:
+        raise ValueError(
+            f"the input has {x.shape[-1]} features, but these parameters were initialised for input_size {W.shape[0]}"
+        )
+    return _product(x, W)
+
+
+_RECUR: ContextVar[Callable[[Array, Array], Array]] = ContextVar("recur", default=_product)
+
+
+def recur(h: Array, U: Array) -> Array:
+    """h @ U for h [..., H] and U [H, N]: the only way a carry meets a matrix."""
+    return _RECUR.get()(h, U)
+
+
+@contextlib.contextmanager
+def intercept_recur(wrapper: Callable[..., Array]) -> Iterator[None]:
+    """While this is active, `recur(h, U)` is `wrapper(product, h, U)`, product being what it was before."""
+    outer = _RECUR.get()
+    token = _RECUR.set(lambda h, U: wrapper(outer, h, U))
+    try:
+        yield
+    finally:
+        _RECUR.reset(token)
+
+
+def check_size(**sizes: int) -> None:
+    """Raise ValueError for a size that is not a whole number of at least 1."""
+    for label, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{label} must be a whole number of at least 1, got {size!r}")
+
+
+def split(z: Array, parts: int) -> list[Array]:
+    """Cut the last axis into equal parts: the gates of one packed pre-activation."""
+    return jnp.split(z, parts, axis=-1)
+
+
+def zeros(params: Any, *shape: int) -> Array:
+    """Zeros in the dtype of the parameters, for initial carries."""
+    return jnp.zeros(shape, jnp.result_type(*jax.tree.leaves(params)))
+
+
+def where_each(condition: Array, true: Any, false: Any) -> Any:
+    """Choose between two pytrees example by example: condition [*B] against leaves [*B, ...]."""
+
+    def choose(a: Array, b: Array) -> Array:
+        shape = condition.shape + (1,) * (jnp.ndim(a) - condition.ndim)
+        return jnp.where(condition.reshape(shape), a, b)
+
+    return jax.tree.map(choose, true, false)

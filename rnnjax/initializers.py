@@ -1,0 +1,71 @@
+"""Initial values of parameters.
+
+Matrices: every initializer is a function (key, shape, dtype) -> array, as in `jax.nn.initializers`, whose own ones
+serve wherever they exist. Biases: a number, `Uniform(low, high)` or `Chrono(t_max)`, all called as (key, size).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Initializer = Callable[..., Array]
+
+glorot_uniform: Initializer = jax.nn.initializers.glorot_uniform()
+orthogonal: Initializer = jax.nn.initializers.orthogonal()
+
+
+def identity(scale: float = 1.0) -> Initializer:
+    """scale * I for a square matrix (Le, Jaitly & Hinton 2015, arXiv:1504.00941, section 2)."""
+
+    def init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+        del key
+        return scale * jnp.eye(*shape, dtype=dtype)
+
+    return init
+
+
+def per_gate(init: Initializer, key: Array, rows: int, size: int, gates: int) -> Array:
+    """`gates` independent [rows, size] matrices side by side, [rows, gates * size].
+
+    One orthogonal matrix per gate, not one [H, 4H] matrix with orthonormal rows, keeps each gate's product an isometry.
+    """
+    keys = jax.random.split(key, gates)
+    return jnp.concatenate([init(k, (rows, size), jnp.float32) for k in keys], axis=1)
+
+
+class Uniform(NamedTuple):
+    """Biases drawn from U[low, high]."""
+
+    low: float
+    high: float
+
+    def __call__(self, key: Array, size: int) -> Array:
+        return jax.random.uniform(key, (size,), minval=self.low, maxval=self.high)
+
+
+class Chrono(NamedTuple):
+    """Biases log U[1, t_max - 1]: gates whose time constants spread evenly up to t_max steps.
+
+    For a forget gate; the input gate then takes the negative of what was drawn.
+    Source: Tallec & Ollivier 2018, arXiv:1804.11188, section 2, equation 16.
+    """
+
+    t_max: float
+
+    def __call__(self, key: Array, size: int) -> Array:
+        if self.t_max <= 2:
+            raise ValueError(f"chrono(t_max) needs t_max above 2 steps, got {self.t_max}")
+        return jnp.log(jax.random.uniform(key, (size,), minval=1.0, maxval=self.t_max - 1.0))
+
+
+Bias = float | Uniform | Chrono
+
+
+def bias(value: Bias, key: Array, size: int) -> Array:
+    """A bias vector [size] from a number, `Uniform` or `Chrono`."""
+    if isinstance(value, Uniform | Chrono):
+        return value(key, size)
+    return jnp.full((size,), value, jnp.float32)

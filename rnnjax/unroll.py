@@ -1,0 +1,173 @@
+"""unroll: a cell over a sequence, through `jax.lax.scan`. Knows no cell by name."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.cell import Array, Cell, matmul_dtype as multiplying_in, where_each
+
+SAVE = ("preactivations", "nothing", "chunks", "everything")
+PROJECT = ("auto", "inside", "before")
+
+
+def unroll(
+    cell: Cell,
+    params: Any,
+    xs: Array,
+    carry: Any = None,
+    *,
+    lengths: Array | None = None,
+    resets: Array | None = None,
+    reverse: bool = False,
+    key: Array | None = None,
+    save: str = "preactivations",
+    project: str = "auto",
+    matmul_dtype: Any = None,
+) -> tuple[Any, Array]:
+    """Run a cell over time: (carry, ys [T, *B, O]) from xs [T, *B, I].
+
+        carry_t, y_t = step(p, carry_{t-1}, project(p, x_t)),   t = 1..T
+
+    Args:
+      cell: the cell, or a stack of cells.
+      params: what `cell.init` returned.
+      xs: inputs [T, *B, I], time first, any number of batch axes (none too).
+      carry: the state to start from, as an earlier call returned it; None is the cell's initial one.
+      lengths: integers [*B], 0 <= length <= T. From its length on, a sequence's carry stands still and its outputs are
+        zero, so the returned carry is the one at its own last step. Padding is never read, not even a NaN in it.
+      resets: booleans [T, *B]. Where true the carry goes back to the cell's initial one before that step.
+      reverse: run from the last step to the first, each sequence within its own length; ys stay in the order of xs, and
+        a reset acts before its step in the order of running.
+      key: turns on what is random in a cell (dropout); None is evaluation.
+      save: what the forward pass keeps for the backward pass beside the carries. "preactivations" (the values so named
+        by the cell; the elementwise rest is recomputed), "nothing" (each step is recomputed), "chunks" (one carry per
+        about sqrt(T) steps, for very long sequences: memory grows as sqrt(T) at the price of one more forward pass), or
+        "everything" (plain automatic differentiation).
+      project: where inputs meet W. "before" the scan in one large product (best on accelerators), "inside" the step
+        (best on CPUs, where writing and re-reading [T, B, G*H] costs more than it saves), or "auto": by backend.
+      matmul_dtype: multiply matrices in this dtype, such as jnp.bfloat16; parameters, gates and carries keep theirs.
+
+    Returns:
+      (carry, ys): the carry after each sequence's last step, and all outputs.
+
+    Raises:
+      ValueError: shapes, lengths, a carry or an option that do not fit, before anything is compiled.
+    """
+    xs = jnp.asarray(xs)
+    _check(cell, xs, lengths, resets, save, project)
+    num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    if project == "auto":
+        project = "inside" if jax.default_backend() == "cpu" else "before"
+
+    active = None
+    if lengths is not None:
+        lengths = jnp.asarray(lengths)
+        time = jnp.arange(num_steps).reshape(-1, *(1,) * len(batch_shape))
+        active = time < lengths
+        xs = where_each(active, xs, jnp.zeros_like(xs))
+        if reverse:
+            order = jnp.where(active, lengths - 1 - time, time)
+            xs = _reorder(xs, order)
+            resets = None if resets is None else _reorder(resets, order)
+
+    with multiplying_in(matmul_dtype):
+        p = cell.prepare(params, key, xs.shape[1:])
+        initial = cell.initial_carry(params, batch_shape)
+        carry = initial if carry is None else _matching(carry, initial)
+        zs = cell.project(p, xs) if project == "before" else xs
+
+        def step(carry, inputs):
+            z, is_active, is_reset = inputs
+            before = carry
+            if is_reset is not None:
+                carry = where_each(is_reset, initial, carry)
+            if project == "inside":
+                z = cell.project(p, z)
+            carry, y = cell.step(p, carry, z)
+            if is_active is not None:
+                carry = where_each(is_active, carry, before)
+                y = where_each(is_active, y, jax.tree.map(jnp.zeros_like, y))
+            return carry, y
+
+        inputs = (zs, active, None if resets is None else jnp.asarray(resets))
+        carry, ys = _scan(step, carry, inputs, num_steps, reverse and lengths is None, save)
+    if reverse and lengths is not None:
+        ys = jax.tree.map(lambda y: _reorder(y, order), ys)
+    return carry, ys
+
+
+def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str):
+    """lax.scan with the chosen memory for the backward pass."""
+    if save == "everything":
+        return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
+    policies = jax.checkpoint_policies
+    policy = policies.nothing_saveable if save == "nothing" else policies.save_only_these_names("preactivation")
+    # Inside a scan nothing can be merged across steps, so the barrier against common subexpressions only costs time.
+    lean_step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+    if save != "chunks":
+        return lax.scan(lean_step, carry, inputs, num_steps, reverse=reverse)
+
+    size = math.isqrt(max(num_steps - 1, 0)) + 1
+    count, rest = divmod(num_steps, size)
+
+    @jax.checkpoint
+    def chunk(carry, part):
+        return lax.scan(lean_step, carry, part, reverse=reverse)
+
+    whole = slice(rest, None) if reverse else slice(0, count * size)
+    remainder = slice(0, rest) if reverse else slice(count * size, None)
+    chunks = jax.tree.map(lambda a: a[whole].reshape(count, size, *a.shape[1:]), inputs)
+    carry, ys = lax.scan(chunk, carry, chunks, count, reverse=reverse)
+    carry, ys_rest = chunk(carry, jax.tree.map(lambda a: a[remainder], inputs))
+
+    def joined(y, y_rest):
+        y = y.reshape(count * size, *y.shape[2:])
+        return jnp.concatenate([y_rest, y] if reverse else [y, y_rest])
+
+    return carry, jax.tree.map(joined, ys, ys_rest)
+
+
+def _reorder(values: Array, order: Array) -> Array:
+    """values [T, *B, ...] taken along time by order [T, *B]."""
+    order = order.reshape(order.shape + (1,) * (values.ndim - order.ndim))
+    return jnp.take_along_axis(values, order, axis=0)
+
+
+def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, save: str, project: str) -> None:
+    if not isinstance(cell, Cell):
+        raise ValueError(f"unroll needs a Cell such as lstm(64), got {cell!r}; a Layer has its own apply")
+    for option, value, allowed in (("save", save, SAVE), ("project", project, PROJECT)):
+        if value not in allowed:
+            raise ValueError(f"unknown {option} {value!r}; allowed: {', '.join(allowed)}")
+    if xs.ndim < 2:
+        raise ValueError(f"xs must be [T, *batch, input_size], got shape {xs.shape}")
+    if lengths is not None:
+        _check_lengths(lengths, xs)
+    if resets is not None and jnp.shape(resets) != xs.shape[:-1]:
+        raise ValueError(f"resets must be [T, *batch] = {xs.shape[:-1]} for xs {xs.shape}, got {jnp.shape(resets)}")
+
+
+def _check_lengths(lengths: Any, xs: Array) -> None:
+    if jnp.shape(lengths) != xs.shape[1:-1]:
+        raise ValueError(f"lengths must be [*batch] = {xs.shape[1:-1]} for xs {xs.shape}, got {jnp.shape(lengths)}")
+    if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
+        raise ValueError(f"lengths must be integers, got {jnp.result_type(lengths)}")
+    if not isinstance(lengths, jax.core.Tracer) and jnp.size(lengths):
+        low, high = int(jnp.min(jnp.asarray(lengths))), int(jnp.max(jnp.asarray(lengths)))
+        if low < 0 or high > xs.shape[0]:
+            raise ValueError(f"lengths must lie between 0 and T = {xs.shape[0]}, got {low} to {high}")
+
+
+def _matching(carry: Any, initial: Any) -> Any:
+    """The carry given, in the dtypes of the initial one, once its structure and shapes are known to fit."""
+    wanted, given = jax.tree.structure(initial), jax.tree.structure(carry)
+    if wanted != given:
+        raise ValueError(f"the carry has the structure {given}, but this cell's is {wanted}")
+    for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(initial), strict=True):
+        if jnp.shape(a) != b.shape:
+            raise ValueError(f"the carry has a leaf of shape {jnp.shape(a)} where this cell and batch need {b.shape}")
+    return jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), carry, initial)
