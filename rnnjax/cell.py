@@ -16,9 +16,8 @@ A cell meets its matrices only through `dense` (inputs) and `recur` (carries), a
 `name`. Wrappers and the engine build on these three alone and know no cell.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -53,24 +52,21 @@ def name(value: Array, label: str) -> Array:
     return checkpoint_name(value, label)
 
 
-_MATMUL_DTYPE: ContextVar[Any] = ContextVar("matmul_dtype", default=None)
+# Contexts that are part of the key of jax.jit's caches: a jitted helper inside a step is traced anew when one changes.
+_MATMUL_DTYPE = jax.make_user_context(None)
+_RECUR = jax.make_user_context(None)
 
 
-@contextlib.contextmanager
-def matmul_dtype(dtype: Any) -> Iterator[None]:
+def matmul_dtype(dtype: Any) -> AbstractContextManager:
     """While this is active, `dense` and `recur` multiply in `dtype` and return the dtype of their first operand.
 
     Products accumulate in the wider type. Parameters, gates and carries keep theirs.
     """
-    token = _MATMUL_DTYPE.set(dtype)
-    try:
-        yield
-    finally:
-        _MATMUL_DTYPE.reset(token)
+    return _MATMUL_DTYPE(dtype)
 
 
 def _product(x: Array, matrix: Array) -> Array:
-    dtype = _MATMUL_DTYPE.get()
+    dtype = _MATMUL_DTYPE.value
     if dtype is None:
         return x @ matrix
     wide = jnp.promote_types(x.dtype, matrix.dtype)
@@ -90,23 +86,15 @@ def dense(x: Array, W: Array) -> Array:
     return _product(x, W)
 
 
-_RECUR: ContextVar[Callable[[Array, Array], Array]] = ContextVar("recur", default=_product)
-
-
 def recur(h: Array, U: Array) -> Array:
     """h @ U for h [..., H] and U [H, N]: the only way a carry meets a matrix."""
-    return _RECUR.get()(h, U)
+    return (_RECUR.value or _product)(h, U)
 
 
-@contextlib.contextmanager
-def intercept_recur(wrapper: Callable[..., Array]) -> Iterator[None]:
+def intercept_recur(wrapper: Callable[..., Array]) -> AbstractContextManager:
     """While this is active, `recur(h, U)` is `wrapper(product, h, U)`, product being what it was before."""
-    outer = _RECUR.get()
-    token = _RECUR.set(lambda h, U: wrapper(outer, h, U))
-    try:
-        yield
-    finally:
-        _RECUR.reset(token)
+    outer = _RECUR.value or _product
+    return _RECUR(lambda h, U: wrapper(outer, h, U))
 
 
 def check_size(**sizes: int) -> None:

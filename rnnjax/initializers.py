@@ -43,7 +43,7 @@ class Uniform(NamedTuple):
     high: float
 
     def __call__(self, key: Array, size: int) -> Array:
-        return jax.random.uniform(key, (size,), minval=self.low, maxval=self.high)
+        return jax.random.uniform(key, (size,), jnp.float32, self.low, self.high)
 
 
 class Chrono(NamedTuple):
@@ -58,7 +58,7 @@ class Chrono(NamedTuple):
     def __call__(self, key: Array, size: int) -> Array:
         if self.t_max <= 2:
             raise ValueError(f"chrono(t_max) needs t_max above 2 steps, got {self.t_max}")
-        return jnp.log(jax.random.uniform(key, (size,), minval=1.0, maxval=self.t_max - 1.0))
+        return jnp.log(jax.random.uniform(key, (size,), jnp.float32, 1.0, self.t_max - 1.0))
 
 
 Bias = float | Uniform | Chrono

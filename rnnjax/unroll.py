@@ -58,6 +58,7 @@ def unroll(
       ValueError: shapes, lengths, a carry or an option that do not fit, before anything is compiled.
     """
     xs = jnp.asarray(xs)
+    lengths, resets = (None if given is None else jnp.asarray(given) for given in (lengths, resets))
     _check(cell, xs, lengths, resets, save, project)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if project == "auto":
@@ -65,7 +66,6 @@ def unroll(
 
     active = None
     if lengths is not None:
-        lengths = jnp.asarray(lengths)
         time = jnp.arange(num_steps).reshape(-1, *(1,) * len(batch_shape))
         active = time < lengths
         xs = where_each(active, xs, jnp.zeros_like(xs))
@@ -93,7 +93,7 @@ def unroll(
                 y = where_each(is_active, y, jax.tree.map(jnp.zeros_like, y))
             return carry, y
 
-        inputs = (zs, active, None if resets is None else jnp.asarray(resets))
+        inputs = (zs, active, resets)
         carry, ys = _scan(step, carry, inputs, num_steps, reverse and lengths is None, save)
     if reverse and lengths is not None:
         ys = jax.tree.map(lambda y: _reorder(y, order), ys)
@@ -157,7 +157,7 @@ def _check_lengths(lengths: Any, xs: Array) -> None:
     if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
         raise ValueError(f"lengths must be integers, got {jnp.result_type(lengths)}")
     if not isinstance(lengths, jax.core.Tracer) and jnp.size(lengths):
-        low, high = int(jnp.min(jnp.asarray(lengths))), int(jnp.max(jnp.asarray(lengths)))
+        low, high = int(jnp.min(lengths)), int(jnp.max(lengths))
         if low < 0 or high > xs.shape[0]:
             raise ValueError(f"lengths must lie between 0 and T = {xs.shape[0]}, got {low} to {high}")
 

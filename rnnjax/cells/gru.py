@@ -87,8 +87,8 @@ def _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_i
         return GRUParams(
             W=per_gate(kernel_init, key_W, input_size, H, num_gates + 1),
             U=per_gate(recurrent_init, key_U, H, H, num_gates + 1),
-            b=jnp.concatenate([*gates, jnp.zeros(H)]),
-            b_hn=jnp.zeros(H) if after else None,
+            b=jnp.concatenate([*gates, jnp.zeros(H, jnp.float32)]),
+            b_hn=jnp.zeros(H, jnp.float32) if after else None,
         )
 
     def initial_carry(params: GRUParams, batch_shape: tuple[int, ...] = ()) -> Array:

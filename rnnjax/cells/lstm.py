@@ -66,8 +66,8 @@ def lstm(
       gate_recurrence: every gate also sees R times all gates of the step before (zero before the first).
       input_activation, output_activation: in place of the tanh of g and of c; None leaves it out.
       projection_size: hₜ = W_proj (oₜ ⊙ tanh(cₜ)), of that size, is what recurs and what is returned.
-      cut_gradient: the gradient does not pass from a gate or a block input to hₜ₋₁, so that it goes back in time through
-        c alone (the truncation of Hochreiter & Schmidhuber 1997, appendix A.1).
+      cut_gradient: no gradient passes from a gate or a block input to hₜ₋₁, so that it goes back in time through c
+        alone (the truncation of Hochreiter & Schmidhuber 1997, appendix A.1).
     Biases are numbers, `Uniform(low, high)` or `Chrono(t_max)`; a `Chrono` forget bias sets b_i = −b_f as well, unless
     `input_bias` is given.
 
@@ -81,8 +81,8 @@ def lstm(
     arXiv:1503.04069, sections 2 and 3 (the variants).
 
     Raises:
-      ValueError: `coupled` without a forget gate or with the input gate removed; a bias given for a gate that is not
-        there; sizes below 1.
+      ValueError: `coupled` without a forget gate or with the input gate removed; gate recurrence without a gate; a bias
+        given for a gate that is not there; sizes below 1.
     """
     H, O = hidden_size, hidden_size if projection_size is None else projection_size
     check_size(hidden_size=H, projection_size=O)
@@ -97,6 +97,8 @@ def lstm(
     has_gate = {"i": input_gate and not coupled, "f": forget_gate, "g": True, "o": output_gate}
     packing = [gate for gate, present in has_gate.items() if present]
     sigmoid_gates = [gate for gate in packing if gate != "g"]
+    if gate_recurrence and not sigmoid_gates:
+        raise ValueError("gate_recurrence=True needs at least one gate")
 
     def init(key: Array, input_size: int) -> LSTMParams:
         key_W, key_U, key_b, key_R, key_proj = jax.random.split(key, 5)
@@ -105,7 +107,7 @@ def lstm(
             W=per_gate(kernel_init, key_W, input_size, H, G),
             U=per_gate(recurrent_init, key_U, O, H, G),
             b=init_biases(key_b),
-            peephole={gate: jnp.zeros(H) for gate in sigmoid_gates} if peepholes else None,
+            peephole={gate: jnp.zeros(H, jnp.float32) for gate in sigmoid_gates} if peepholes else None,
             R=per_gate(recurrent_init, key_R, K * H, H, K) if gate_recurrence else None,
             W_proj=None if projection_size is None else glorot_uniform(key_proj, (H, O), jnp.float32),
         )

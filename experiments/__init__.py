@@ -1,0 +1,1 @@
+"""What people run: one file per experiment, and the programs around them."""

@@ -1,0 +1,180 @@
+"""Trials that share one compiled program, and that program: vmapped over trials, spread over all devices."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from experiments.spec import Trial, build_cell
+from rnnjax.cell import Cell
+from rnnjax.compose import stack
+from rnnjax.gradients import gradient_by_lag
+from rnnjax.model import make_model
+from rnnjax.tasks.base import Task
+from rnnjax.train import Data, Hyper, Trainer, make_trainer
+
+MAX_WIDTH = 64  # trials run side by side
+HORIZON_EXAMPLES = 32  # sequences a gradient by lag is averaged over
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials of one program, the unit of resumption: always run at the same width, in the same order."""
+
+    trials: tuple[Trial, ...]
+    num_params: int
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(" ".join(trial.id for trial in self.trials).encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        cells = dict.fromkeys(trial.cell for trial in self.trials)
+        first = self.trials[0]
+        return f"{first.task} T={first.seq_len or 'own'}: {', '.join(cells)} ({len(self.trials)} trials)"
+
+
+def network(trial: Trial, task: Task) -> Cell:
+    """The cell of a trial, or its stack of num_layers."""
+    cell = build_cell(trial.cell, trial.hidden_size, task.num_steps)
+    return cell if trial.num_layers == 1 else stack(*[cell] * trial.num_layers)
+
+
+def group(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> list[Group]:
+    """Groups of at most MAX_WIDTH trials that compile to the same program, in order of first appearance.
+
+    They may differ in what is traced (seed, learning rate, clipping, penalties) and in initial values. Whether two
+    cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list of either.
+    """
+    programs: dict[Trial, str] = {}
+    members: dict[tuple[Trial, str], list[Trial]] = {}
+    sizes: dict[tuple[Trial, str], int] = {}
+    for trial in trials:
+        traced = Trial()
+        static = replace(trial, seed=0, **{field: getattr(traced, field) for field in Hyper._fields})
+        if static not in programs:
+            programs[static], size = _signature(static, tasks[static.task, static.seq_len])
+            sizes[replace(static, cell=""), programs[static]] = size
+        key = replace(static, cell=""), programs[static]
+        members.setdefault(key, []).append(trial)
+    return [
+        Group(tuple(some[start : start + MAX_WIDTH]), sizes[key])
+        for key, some in members.items()
+        for start in range(0, len(some), MAX_WIDTH)
+    ]
+
+
+def _signature(trial: Trial, task: Task) -> tuple[str, int]:
+    """What a trial's step computes, as a hash of its jaxpr, and its model's number of parameters."""
+    cell = network(trial, task)
+    model = make_model(cell, task.output_size, outputs=task.outputs)
+    shapes = jax.eval_shape(partial(model.init, input_size=task.input_size), jax.random.key(0))
+
+    def one_step(params, x, key):
+        p = cell.prepare(params, key, x.shape)
+        return cell.step(p, cell.initial_carry(params, x.shape[:-1]), cell.project(p, x))
+
+    x = jax.ShapeDtypeStruct((2, task.input_size), jnp.float32)
+    closed = jax.make_jaxpr(one_step)(shapes.recurrent, x, jax.random.key(0))
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+    for constant in closed.consts:
+        digest.update(np.asarray(constant).tobytes())
+    digest.update(str(jax.tree.structure(shapes)).encode())
+    return digest.hexdigest(), sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+class Program(NamedTuple):
+    """A group's compiled functions; every argument and result but `data` has a leading axis of trials."""
+
+    init: Callable  # () -> State
+    chunk: Callable  # (State, data) -> (State, Metrics)
+    test: Callable  # (params, data) -> (loss, accuracy)
+    log_gradient_norms: Callable  # (params, data) -> [trials, T]
+    width: int  # number of trials, padded to a multiple of the number of devices
+    num_devices: int
+
+
+def make_program(group: Group, task: Task) -> Program:
+    """The functions of a group; the padding repeats its last trial."""
+    devices = jax.devices()[: len(group.trials)]
+    padding = -len(group.trials) % len(devices)
+    trials = [*group.trials, *[group.trials[-1]] * padding]
+    sharding = NamedSharding(Mesh(np.array(devices), ("trials",)), PartitionSpec("trials"))
+
+    def spread(values: Any) -> Any:
+        return jax.device_put(values, sharding)
+
+    def over_trials(function: Callable, num_mapped: int, num_shared: int = 0, **options) -> Callable:
+        """vmap over trials, each device taking its share of them."""
+        mapped = jax.vmap(function, (0,) * num_mapped + (None,) * num_shared)
+        specs = (PartitionSpec("trials"),) * num_mapped + (PartitionSpec(),) * num_shared
+        sharded = jax.shard_map(
+            mapped, mesh=sharding.mesh, in_specs=specs, out_specs=PartitionSpec("trials"), check_vma=False
+        )
+        return jax.jit(sharded, **options)
+
+    first = trials[0]
+    trainer = trainer_of(first, task)
+    keys = _keys(trials)
+    spread_keys = spread(keys)
+    hyper = spread(Hyper(*(np.array([getattr(t, f) for t in trials], np.float32) for f in Hyper._fields)))
+    model = make_model(network(first, task), task.output_size, outputs=task.outputs)
+
+    def gradient_norms(params: Any, data: Data) -> jax.Array:
+        examples = jax.tree.map(lambda a: a[:HORIZON_EXAMPLES], data.validation)
+        xs = jnp.moveaxis(task.prepare_inputs(examples.inputs), 0, 1)
+        batch_axis = 0 if task.outputs == "last" else 1
+
+        def loss(ys):
+            outputs = model.readout(params, ys, examples.length)
+            return jax.vmap(task.loss, (batch_axis, 0))(outputs, examples.target)
+
+        log_norms = gradient_by_lag(network(first, task), params.recurrent, xs, loss, lengths=examples.length)
+        return jax.nn.logsumexp(log_norms, axis=1) - jnp.log(log_norms.shape[1])
+
+    chunk = over_trials(trainer.chunk, 3, 1, donate_argnums=0)
+    return Program(
+        init=lambda: spread(_init(trials, task)),
+        chunk=lambda state, data: chunk(state, spread_keys, hyper, data),
+        test=over_trials(lambda params, data: trainer.evaluate(params, data.test), 1, 1),
+        log_gradient_norms=over_trials(gradient_norms, 1, 1),
+        width=len(trials),
+        num_devices=len(devices),
+    )
+
+
+def trainer_of(trial: Trial, task: Task) -> Trainer:
+    return make_trainer(
+        task,
+        network(trial, task),
+        optimizer=trial.optimizer,
+        batch_size=trial.batch_size,
+        steps_per_chunk=trial.eval_every,
+    )
+
+
+def _keys(trials: Sequence[Trial]) -> jax.Array:
+    return jax.vmap(jax.random.key)(jnp.array([trial.seed for trial in trials]))
+
+
+def _init(trials: Sequence[Trial], task: Task) -> Any:
+    """The initial states of all trials, on the host: by each one's own cell, one compiled call for those that share it.
+
+    On the host, since taking single trials out of an array that is spread over devices would make them talk.
+    """
+    states: list[Any] = [None] * len(trials)
+    for cell in dict.fromkeys(trial.cell for trial in trials):
+        places = [i for i, trial in enumerate(trials) if trial.cell == cell]
+        init = trainer_of(trials[places[0]], task).init
+        some = jax.device_get(jax.jit(jax.vmap(init))(_keys([trials[place] for place in places])))
+        for position, place in enumerate(places):
+            states[place] = jax.tree.map(lambda leaf: leaf[position], some)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)

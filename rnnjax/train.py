@@ -1,0 +1,252 @@
+"""Training as pure functions: `make_train(...)` gives `train(key)`, so many seeds are a vmap."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from rnnjax.cell import Array, Cell
+from rnnjax.compose import Layer
+from rnnjax.errors import unknown
+from rnnjax.model import make_model
+from rnnjax.tasks.base import Example, Task
+
+OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "rmsprop": lambda rate: optax.rmsprop(rate, decay=0.9),
+    "sgd": optax.sgd,
+    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
+    "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
+    "adagrad": optax.adagrad,
+}
+
+
+class Hyper(NamedTuple):
+    """What may differ between trials that share one compiled program."""
+
+    learning_rate: Any
+    clip_norm: Any = float("inf")  # global norm of the gradient; infinite is none
+    clip_value: Any = float("inf")  # each entry of the gradient; infinite is none
+    l1: Any = 0.0  # weight of Σ|w| over matrices
+    l2: Any = 0.0  # weight of Σw² over matrices
+
+
+class Data(NamedTuple):
+    """Batched examples. `train` is None for a task that samples them anew at every step."""
+
+    train: Example | None
+    validation: Example
+    test: Example
+
+
+class State(NamedTuple):
+    """All that training carries from step to step; a checkpoint of it resumes exactly."""
+
+    params: Any
+    optimizer: Any
+    step: Array
+    diverged: Array  # a loss or a gradient was not finite, at any step so far
+    best_loss: Array  # the lowest validation loss so far
+    best_params: Any  # and the parameters it was measured with
+
+
+class Metrics(NamedTuple):
+    train_loss: Array  # mean over the steps since the last evaluation, penalties left out
+    validation_loss: Array
+    validation_accuracy: Array
+
+
+class Trainer(NamedTuple):
+    """init(key) -> State; chunk(state, key, hyper, data) -> (State, Metrics); evaluate(params, examples)."""
+
+    init: Callable[[Array], State]
+    chunk: Callable[[State, Array, Hyper, Data], tuple[State, Metrics]]
+    evaluate: Callable[[Any, Example], tuple[Array, Array]]
+
+
+class Result(NamedTuple):
+    params: Any  # those with the lowest validation loss
+    metrics: Metrics  # by evaluation
+    test_loss: Array
+    test_accuracy: Array
+    diverged: Array
+
+
+def make_optimizer(name: str, hyper: Hyper) -> optax.GradientTransformation:
+    """Clip by norm, then by value, then the optimizer of this name in OPTIMIZERS."""
+    if name not in OPTIMIZERS:
+        raise ValueError(unknown("optimizer", name, OPTIMIZERS))
+    return optax.chain(
+        optax.clip_by_global_norm(hyper.clip_norm), optax.clip(hyper.clip_value), OPTIMIZERS[name](hyper.learning_rate)
+    )
+
+
+def make_data(task: Task, num_validation: int = 1000, num_test: int = 1000) -> Data:
+    """Held-out sets that are the same for every trial: the data set's own, or samples of fixed keys."""
+    if task.splits is not None:
+        return Data(**{name: task.splits[name] for name in Data._fields})
+    key_validation, key_test = jax.random.split(jax.random.key(2**31 - 1))
+    sample = jax.jit(lambda key, count: jax.vmap(task.sample)(jax.random.split(key, count)), static_argnums=1)
+    return Data(None, sample(key_validation, num_validation), sample(key_test, num_test))
+
+
+def make_trainer(
+    task: Task,
+    network: Cell | Layer,
+    *,
+    optimizer: str = "adam",
+    batch_size: int = 32,
+    steps_per_chunk: int = 100,
+    eval_batch_size: int = 250,
+    **options,
+) -> Trainer:
+    """Initialisation, a chunk of training steps with an evaluation at its end, and evaluation, for one trial.
+
+    A trial is a key and a Hyper; all functions are pure and may be vmapped over both.
+    """
+    model = make_model(network, task.output_size, outputs=task.outputs, **options)
+
+    def init(key: Array) -> State:
+        params = model.init(jax.random.fold_in(key, 0), task.input_size)
+        return State(
+            params=params,
+            optimizer=make_optimizer(optimizer, Hyper(0.0)).init(params),
+            step=jnp.zeros((), jnp.int32),
+            diverged=jnp.zeros((), bool),
+            best_loss=jnp.full((), jnp.inf),
+            best_params=params,
+        )
+
+    def losses(params, batch: Example, key: Array | None) -> tuple[Array, Array]:
+        xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
+        outputs = model.apply(params, xs, batch.length, key)
+        batch_axis = 0 if task.outputs == "last" else 1
+        each = jax.vmap(task.loss, (batch_axis, 0))(outputs, batch.target)
+        return each, jax.vmap(task.correct, (batch_axis, 0))(outputs, batch.target)
+
+    def evaluate(params, examples: Example) -> tuple[Array, Array]:
+        count = len(examples.inputs)
+        size = min(eval_batch_size, count)
+        rounds = -(-count // size)
+        take = jnp.arange(rounds * size).reshape(rounds, size)
+
+        def one(indices: Array) -> tuple[Array, Array]:
+            batch = jax.tree.map(lambda a: a[jnp.minimum(indices, count - 1)], examples)
+            each, correct = losses(params, batch, None)
+            counted = indices < count
+            return jnp.sum(jnp.where(counted, each, 0)), jnp.sum(jnp.where(counted, correct, 0))
+
+        loss, correct = lax.map(one, take)
+        return loss.sum() / count, correct.sum() / count
+
+    def chunk(state: State, key: Array, hyper: Hyper, data: Data) -> tuple[State, Metrics]:
+        key_batches, key_dropout = jax.random.split(jax.random.fold_in(key, 1))
+        transformation = make_optimizer(optimizer, hyper)
+        next_batch = _batches(task, data.train, key_batches, state.step, batch_size)
+
+        def objective(params, batch, key):
+            loss = losses(params, batch, key)[0].mean()
+            return loss + _penalty(params, hyper), loss
+
+        def step(state: State, _) -> tuple[State, Array]:
+            key = jax.random.fold_in(key_dropout, state.step)
+            gradient, loss = jax.grad(objective, has_aux=True)(state.params, next_batch(state.step), key)
+            updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
+            finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+            state = state._replace(
+                params=optax.apply_updates(state.params, updates),
+                optimizer=optimizer_state,
+                step=state.step + 1,
+                diverged=state.diverged | ~finite,
+            )
+            return state, loss
+
+        state, train_losses = lax.scan(step, state, length=steps_per_chunk)
+        loss, accuracy = evaluate(state.params, data.validation)
+        better = loss < state.best_loss
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best_params)
+        state = state._replace(
+            best_loss=jnp.minimum(loss, state.best_loss),
+            best_params=best,
+            diverged=state.diverged | ~jnp.isfinite(loss),
+        )
+        return state, Metrics(train_losses.mean(), loss, accuracy)
+
+    return Trainer(init, chunk, evaluate)
+
+
+def make_train(
+    task: Task,
+    network: Cell | Layer,
+    *,
+    hyper: Hyper,
+    num_steps: int = 1000,
+    num_validation: int = 1000,
+    num_test: int = 1000,
+    **options,
+) -> Callable[[Array], Result]:
+    """A pure `train(key) -> Result`: num_steps of training, then a test of the parameters that validated best.
+
+    Args:
+      task: what to learn.
+      network: cell or layer to learn it with.
+      hyper: learning rate, clipping and penalties.
+      num_steps: training steps; a multiple of `steps_per_chunk`.
+      num_validation, num_test: sizes of the held-out sets of a sampled task.
+      options: of `make_trainer` (optimizer, batch_size, steps_per_chunk, ...) and of `unroll`.
+    """
+    steps_per_chunk = options.setdefault("steps_per_chunk", min(100, num_steps))
+    if num_steps % steps_per_chunk:
+        raise ValueError(f"num_steps={num_steps} must be a multiple of steps_per_chunk={steps_per_chunk}")
+    trainer = make_trainer(task, network, **options)
+    data = make_data(task, num_validation, num_test)
+
+    def train(key: Array) -> Result:
+        def one_chunk(state, _):
+            return trainer.chunk(state, key, hyper, data)
+
+        state, metrics = lax.scan(one_chunk, trainer.init(key), length=num_steps // steps_per_chunk)
+        return Result(state.best_params, metrics, *trainer.evaluate(state.best_params, data.test), state.diverged)
+
+    return train
+
+
+def steps_to_solve(task: Task, metrics: Metrics, steps_per_chunk: int) -> int | None:
+    """The first evaluated step that met the task's criterion on the validation set, or None."""
+    solved = task.solved(metrics.validation_loss, metrics.validation_accuracy)
+    for position, met in enumerate(solved):
+        if met:
+            return (position + 1) * steps_per_chunk
+    return None
+
+
+def _batches(task: Task, train: Example | None, key: Array, first_step: Array, batch_size: int) -> Callable:
+    """step -> batch: fresh samples, or a data set in a new order every epoch, without replacement within one.
+
+    The orders of two epochs are drawn, which is as far as a chunk may reach.
+    """
+    if train is None:
+        return lambda step: jax.vmap(task.sample)(jax.random.split(jax.random.fold_in(key, step), batch_size))
+    count = len(train.inputs)
+    per_epoch = count // batch_size
+    epoch = first_step // per_epoch
+    orders = [
+        jax.random.permutation(jax.random.fold_in(key, epoch + i), count)[: per_epoch * batch_size] for i in (0, 1)
+    ]
+    order = jnp.concatenate(orders)
+
+    def batch(step: Array) -> Example:
+        indices = lax.dynamic_slice_in_dim(order, (step - epoch * per_epoch) * batch_size, batch_size)
+        return jax.tree.map(lambda a: jnp.asarray(a)[indices], train)
+
+    return batch
+
+
+def _penalty(params: Any, hyper: Hyper) -> Array:
+    """l1 Σ|w| + l2 Σw² over matrices; biases go free."""
+    matrices = [w for w in jax.tree.leaves(params) if w.ndim >= 2]
+    absolute, squared = sum(jnp.sum(jnp.abs(w)) for w in matrices), sum(jnp.sum(w**2) for w in matrices)
+    return hyper.l1 * absolute + hyper.l2 * squared
