@@ -42,6 +42,7 @@ CIRCUMSTANCES = [
     *["num_params", "num_train", "num_validation", "num_test", "chance_loss", "chance_accuracy"],
     *["git_commit", "jax_version", "device", "num_devices"],
 ]
+NOT_SAID = "not said"
 HEADER = ["task", "T", "variant", "A", "B", "B − A", "95 % interval", "n of A, B", "seeds"]
 
 
@@ -131,13 +132,12 @@ def differing_settings(a: pd.DataFrame, b: pd.DataFrame) -> list[tuple[str, str,
             if not sets[0].sort_index().equals(sets[1].sort_index()):
                 found.append((name, _values(a[name]), _values(b[name])))
         elif name in a or name in b:
-            found.append((name, *(_values(runs[name]) if name in runs else "not said" for runs in (a, b))))
+            found.append((name, *(_values(runs[name]) if name in runs else NOT_SAID for runs in (a, b))))
     return found
 
 
-def compare_report(a: pd.DataFrame, b: pd.DataFrame, folder_a, folder_b) -> str:
-    """The comparison as Markdown."""
-    differences = compare(a, b)
+def compare_report(differences: pd.DataFrame, remarks, folder_a, folder_b) -> str:
+    """The comparison as Markdown, from compare() and notes()."""
     parts = [
         f"# {Path(folder_a).resolve().name} and {Path(folder_b).resolve().name}",
         f"- A: `{folder_a}`\n- B: `{folder_b}`",
@@ -145,7 +145,7 @@ def compare_report(a: pd.DataFrame, b: pd.DataFrame, folder_a, folder_b) -> str:
     for metric, rows in differences.groupby("metric", sort=False):
         lines = [[f"**{text}**" if clear else text for text in line] for line, clear in _lines(rows, metric)]
         parts += [f"## {METRICS[metric].capitalize()}", markdown(HEADER, lines)]
-    parts.append("\n".join(f"- {note}" for note in notes(a, b, differences)))
+    parts.append("\n".join(f"- {remark}" for remark in remarks))
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,16 +189,20 @@ def notes(a: pd.DataFrame, b: pd.DataFrame, differences: pd.DataFrame) -> list[s
     unshared = [name for name in METRICS if (name in a) != (name in b)]
     lines = [f"Only in {side}: {_listed(keys)}." for side, keys in (("A", only_a), ("B", only_b)) if keys]
     lines += [f"Only {'A' if name in a else 'B'} has {name}; it is not compared." for name in unshared]
-    lines += [f"Differs: {name} is {x} in A, {y} in B." for name, x, y in differing_settings(a, b)]
+    settings = differing_settings(a, b)
+    lines += [f"Differs: {name} is {x} in A, {y} in B." for name, x, y in settings if NOT_SAID not in (x, y)]
+    for side, other, at in (("A", "B", 1), ("B", "A", 2)):
+        if silent := [f"{row[0]} ({row[3 - at]} in {other})" for row in settings if row[at] == NOT_SAID]:
+            lines.append(f"{side} does not say {', '.join(silent)}.")
     if not (only_a or only_b):
         lines.append("Both hold the same cells.")
     lines += [f"{name} has diverged runs: not solved, of infinite test loss, of accuracy 0." for name, _ in lost]
     how = differences["paired"]
     pairs = "paired by seed" if how.all() else "unpaired" if not how.any() else "paired by seed where both ran the same"
     lines.append(
-        f"Differences are B − A, {pairs}. Intervals: percentile bootstrap over seeds, 9,999 resamples; one of no width "
-        "says that the seeds agree, not that nothing is uncertain. Bold: the interval leaves out zero; with many rows, "
-        "one in twenty does so by chance."
+        f"Differences are B − A, {pairs}; those of shares are in percentage points. Intervals: 95 %, percentile "
+        "bootstrap over seeds, 9,999 resamples, too narrow for few seeds; one of no width says that the seeds "
+        "agree, not that nothing is uncertain. Bold: the interval leaves out zero, as some of many rows do by chance."
     )
     return lines
 
@@ -237,17 +241,17 @@ def main(arguments=None) -> None:
     out = Path(given.out) if given.out else default_out(given.folder_a, given.folder_b)
     try:
         a, b = read_pair(given.folder_a, given.folder_b)
-        text = compare_report(a, b, given.folder_a, given.folder_b)
-        out.write_text(text, encoding="utf-8")
+        differences = compare(a, b)
+        remarks = notes(a, b, differences)
+        out.write_text(compare_report(differences, remarks, given.folder_a, given.folder_b), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    differences = compare(a, b)
     console = Console()
     for table in compare_tables(differences):
         console.print(table)
-    for note in notes(a, b, differences):
-        console.print(Text(f"- {note}"))
+    for remark in remarks:
+        console.print(Text(f"- {remark}"))
     console.print(Text(f"Written to {out.resolve()}"), soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from rnnjax.compose import stack
 from rnnjax.gradients import gradient_by_lag
 from rnnjax.model import make_model
 from rnnjax.tasks.base import Task
-from rnnjax.train import Data, Hyper, Trainer, make_trainer
+from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
 
 MAX_WIDTH = 64  # trials run side by side
 HORIZON_EXAMPLES = 32  # sequences a gradient by lag is averaged over
@@ -92,44 +93,42 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
 
 
 class Program(NamedTuple):
-    """A group's compiled functions; every argument and result but `data` has a leading axis of trials."""
+    """A group's compiled functions; every argument and result has a leading axis of trials."""
 
-    init: Callable  # () -> State
-    chunk: Callable  # (State, data) -> (State, Metrics)
-    test: Callable  # (params, data) -> (loss, accuracy)
-    log_gradient_norms: Callable  # (params, data) -> [trials, T]
+    state: State  # before the first step
+    chunk: Callable  # State -> (State, Metrics); the State given is used up
+    test: Callable  # params -> (loss, accuracy)
+    log_gradient_norms: Callable  # params -> [trials, T]
+    spread: Callable  # host arrays -> arrays over the devices
     width: int  # number of trials, padded to a multiple of the number of devices
     num_devices: int
+    compile_seconds: float
 
 
-def make_program(group: Group, task: Task) -> Program:
-    """The functions of a group; the padding repeats its last trial."""
+def make_program(group: Group, task: Task, data: Data) -> Program:
+    """Compile the functions of a group; the padding repeats its last trial."""
+    start = time.perf_counter()
     devices = jax.devices()[: len(group.trials)]
-    padding = -len(group.trials) % len(devices)
-    trials = [*group.trials, *[group.trials[-1]] * padding]
-    sharding = NamedSharding(Mesh(np.array(devices), ("trials",)), PartitionSpec("trials"))
+    trials = [*group.trials, *[group.trials[-1]] * (-len(group.trials) % len(devices))]
+    mesh = Mesh(np.array(devices), ("trials",))
+    over_trials, everywhere = PartitionSpec("trials"), PartitionSpec()
 
     def spread(values: Any) -> Any:
-        return jax.device_put(values, sharding)
+        return jax.device_put(values, NamedSharding(mesh, over_trials))
 
-    def over_trials(function: Callable, num_mapped: int, num_shared: int = 0, **options) -> Callable:
-        """vmap over trials, each device taking its share of them."""
-        mapped = jax.vmap(function, (0,) * num_mapped + (None,) * num_shared)
-        specs = (PartitionSpec("trials"),) * num_mapped + (PartitionSpec(),) * num_shared
-        sharded = jax.shard_map(
-            mapped, mesh=sharding.mesh, in_specs=specs, out_specs=PartitionSpec("trials"), check_vma=False
-        )
-        return jax.jit(sharded, **options)
+    def compiled(function: Callable, *arguments: Any, **options) -> Callable:
+        """vmapped over trials, each device taking its share of them; the last argument is the same for all."""
+        num_mapped = len(arguments) - 1
+        mapped = jax.vmap(function, (0,) * num_mapped + (None,))
+        specs = (over_trials,) * num_mapped + (everywhere,)
+        sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=over_trials, check_vma=False)
+        return jax.jit(sharded, **options).lower(*arguments).compile()
 
-    first = trials[0]
-    trainer = trainer_of(first, task)
-    keys = _keys(trials)
-    spread_keys = spread(keys)
-    hyper = spread(Hyper(*(np.array([getattr(t, f) for t in trials], np.float32) for f in Hyper._fields)))
-    model = make_model(network(first, task), task.output_size, outputs=task.outputs)
+    cell, trainer = network(trials[0], task), trainer_of(trials[0], task)
+    model = make_model(cell, task.output_size, outputs=task.outputs)
 
     def gradient_norms(params: Any, data: Data) -> jax.Array:
-        examples = jax.tree.map(lambda a: a[:HORIZON_EXAMPLES], data.validation)
+        examples = jax.tree.map(lambda a: jnp.asarray(a)[:HORIZON_EXAMPLES], data.validation)
         xs = jnp.moveaxis(task.prepare_inputs(examples.inputs), 0, 1)
         batch_axis = 0 if task.outputs == "last" else 1
 
@@ -137,17 +136,25 @@ def make_program(group: Group, task: Task) -> Program:
             outputs = model.readout(params, ys, examples.length)
             return jax.vmap(task.loss, (batch_axis, 0))(outputs, examples.target)
 
-        log_norms = gradient_by_lag(network(first, task), params.recurrent, xs, loss, lengths=examples.length)
+        log_norms = gradient_by_lag(cell, params.recurrent, xs, loss, lengths=examples.length)
         return jax.nn.logsumexp(log_norms, axis=1) - jnp.log(log_norms.shape[1])
 
-    chunk = over_trials(trainer.chunk, 3, 1, donate_argnums=0)
+    data = jax.device_put(data, NamedSharding(mesh, everywhere))
+    keys = spread(_keys(trials))
+    hyper = spread(Hyper(*(np.array([getattr(t, f) for t in trials], np.float32) for f in Hyper._fields)))
+    state = spread(_init(trials, task))
+    chunk = compiled(trainer.chunk, state, keys, hyper, data, donate_argnums=0)
+    test = compiled(lambda params, data: trainer.evaluate(params, data.test), state.params, data)
+    log_gradient_norms = compiled(gradient_norms, state.params, data)
     return Program(
-        init=lambda: spread(_init(trials, task)),
-        chunk=lambda state, data: chunk(state, spread_keys, hyper, data),
-        test=over_trials(lambda params, data: trainer.evaluate(params, data.test), 1, 1),
-        log_gradient_norms=over_trials(gradient_norms, 1, 1),
+        state=state,
+        chunk=lambda state: chunk(state, keys, hyper, data),
+        test=lambda params: test(params, data),
+        log_gradient_norms=lambda params: log_gradient_norms(params, data),
+        spread=spread,
         width=len(trials),
         num_devices=len(devices),
+        compile_seconds=time.perf_counter() - start,
     )
 
 

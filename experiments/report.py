@@ -12,7 +12,6 @@ import pandas as pd
 
 from experiments import plots
 from experiments.table import (
-    FLAGS,
     KEYS,
     METRICS,
     SETTINGS,
@@ -25,7 +24,7 @@ from experiments.table import (
     summary,
 )
 
-NEEDED = [*KEYS, "trial_id", "seed", "validation_loss", *METRICS, "chance_loss", "chance_accuracy", FLAGS[1]]
+NEEDED = [*KEYS, "trial_id", "seed", "validation_loss", *METRICS, "chance_loss", "chance_accuracy", "diverged"]
 CAPTIONS = {
     "success_by_lag.png": "Share of seeds that solve the task, with intervals.",
     "learning_curves.png": "Validation loss while training, at each variant's chosen setting.",
@@ -74,7 +73,7 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
         f"```\n{config['command']}\n```" if config.get("command") else None,
         made_with(runs, date),
         "## Variants by lag",
-        markdown_table(cells, metric).replace("\n### ", "\n#### ").replace("### ", "#### ", 1).rstrip(),
+        markdown_table(cells, metric),
         how_to_read(runs, cells),
         "## Expected and seen",
         f"Expected: {config['expects']}" if config.get("expects") else None,
@@ -82,15 +81,17 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
         "## Plots" if drawn else None,
         *(f"![{CAPTIONS[path.name]}]({path.name})\n\n{CAPTIONS[path.name]}" for path in drawn),
         "## Every cell",
-        detail_table(cells).rstrip(),
+        detail_table(cells),
         "Every run is a row of `runs.csv`; `curves.parquet` holds what was recorded along the way.",
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def made_with(runs: pd.DataFrame, date="") -> str:
-    """What the runs say of how they were made: date, commits, versions, device, sizes, seconds."""
-    seconds = {name: runs[name].sum() for name in ("compile_seconds", "run_seconds") if name in runs}
+    """What the runs say of how they were made: date, commits, versions, device, sizes, seconds.
+
+    Compilation is left out of the seconds: runs that share a program each carry the time of the whole program.
+    """
     lines = {
         "Date": date,
         "Commit": _values(runs, "git_commit"),
@@ -99,8 +100,9 @@ def made_with(runs: pd.DataFrame, date="") -> str:
         "Runs": f"{len(runs)}, of which {int(diverged(runs).sum())} diverged",
         "Sizes": plots.sizes(runs),
         "Tried": "; ".join(f"{name} {_values(runs, name)}" for name in SETTINGS if name in runs),
-        "Seconds": ", ".join(f"{value:,.0f} {name.split('_')[0]}" for name, value in seconds.items())
-        + " (sums over the runs)",
+        "Seconds": f"{runs['run_seconds'].sum():,.0f} of running, summed over the runs"
+        if "run_seconds" in runs
+        else "",
         "Sequences": counts(runs),
     }
     return "\n".join(f"- {label}: {text}" for label, text in lines.items() if text)
@@ -137,19 +139,14 @@ def how_to_read(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
 
 
 def _at_the_edge(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """'3 of 12 cells at the lowest, 2 at the highest'; empty where fewer than three rates were tried."""
-    if "learning_rate" not in runs or "learning_rate" not in cells:
+    """'3 of 12 cells at the lowest, 2 at the highest'; empty where no cell is, or only one rate was tried."""
+    if "learning_rate" not in runs:
         return ""
-    rates = name_sizes(runs).groupby(KEYS)["learning_rate"].agg(["min", "max", "nunique"]).reset_index()
+    rates = name_sizes(runs).groupby(KEYS)["learning_rate"].agg(["min", "max"]).reset_index()
     joined = cells.merge(rates, on=KEYS)
-    joined = joined[joined["nunique"] > 1]
-    ends = {end: int((joined["learning_rate"] == joined[column]).sum()) for end, column in _ENDS.items()}
-    return f"{ends['lowest']} of {len(joined)} cells at the lowest, {ends['highest']} at the highest" * any(
-        ends.values()
-    )
-
-
-_ENDS = {"lowest": "min", "highest": "max"}
+    joined = joined[joined["min"] < joined["max"]]
+    lowest, highest = (int((joined["learning_rate"] == joined[end]).sum()) for end in ("min", "max"))
+    return f"{lowest} of {len(joined)} cells at the lowest, {highest} at the highest" if lowest + highest else ""
 
 
 def seen(cells: pd.DataFrame) -> list[str]:

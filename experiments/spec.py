@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
@@ -74,11 +74,19 @@ class Sweep:
     expects: str  # what the literature leads one to expect
     base: Trial
     axes: Mapping[str, Sequence[Any]]
-    full: "Sweep | None" = None  # the same at the size that is reported
+    metric: str = "test_loss"  # what tables show beside the share solved: test_loss or test_accuracy
+    full_base: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what differs at the size that is reported
+    full_axes: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+
+    def at_full_size(self) -> "Sweep":
+        """The sweep at the size that is reported."""
+        base = dataclasses.replace(self.base, **self.full_base)
+        return Sweep(self.name, self.question, self.expects, base, {**self.axes, **self.full_axes}, self.metric)
 
     def trials(self) -> list[Trial]:
         combinations = itertools.product(*([as_fields(axis, value) for value in v] for axis, v in self.axes.items()))
-        return [dataclasses.replace(self.base, **_merged(combination)) for combination in combinations]
+        trials = [dataclasses.replace(self.base, **_merged(combination)) for combination in combinations]
+        return list(dict.fromkeys(trials))
 
     def describe(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -89,6 +97,7 @@ class Sweep:
             "expects": self.expects,
             "base": plain(dataclasses.asdict(self.base)),
             "axes": axes,
+            "metric": self.metric,
         }
 
 
@@ -115,7 +124,8 @@ def sweep_from(description: Mapping[str, Any]) -> Sweep:
         ]
         for axis, values in description["axes"].items()
     }
-    return Sweep(description["name"], description["question"], description["expects"], base, axes)
+    texts = (description[key] for key in ("name", "question", "expects"))
+    return Sweep(*texts, base, axes, description["metric"])
 
 
 def plain(value: Any) -> Any:
@@ -136,17 +146,17 @@ def parse_field(field: str, value: Any) -> Any:
     if field not in FIELDS:
         raise ValueError(unknown("setting", field, FIELDS))
     kind = FIELDS[field].type
+    if kind == int | None:
+        if value is None or str(value).lower() == "none":
+            return None
+        kind = int
     try:
-        if kind in (int, int | None):
-            if value is None or (isinstance(value, str) and value.lower() == "none" and kind != int):
-                return None
-            number = float(value)
-            if number != int(number):
-                raise ValueError
-            return int(number)
-        return kind(value)
+        number = value if kind is str else float(value)
+        if kind is int and number != int(number):
+            raise ValueError
+        return kind(number)
     except (ValueError, TypeError, OverflowError):
-        wanted = {int: "a whole number", int | None: "a whole number or none", float: "a number"}.get(kind, "text")
+        wanted = {int: "a whole number", float: "a number"}[kind]
         raise ValueError(f"{field}={value!r} is not {wanted}") from None
 
 
@@ -191,7 +201,7 @@ def factory_of(name: str) -> Callable[..., Cell]:
     return getattr(module, factory_name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def build_cell(text: str, hidden_size: int, num_steps: int) -> Cell:
     """The Cell that a trial's text stands for. `chrono` alone means chrono(the task's number of steps).
 

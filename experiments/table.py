@@ -56,6 +56,9 @@ def read_runs(folder, required=KEYS) -> pd.DataFrame:
         raise ValueError(f"{path} lacks the columns: {', '.join(missing)}; it has: {', '.join(runs.columns)}")
     if runs.empty:
         raise ValueError(f"{path} holds no run")
+    for name in [name for name in KEYS if name in runs]:
+        if empty := int((runs[name].isna() | (runs[name] == "")).sum()):
+            raise ValueError(f"{path}: column '{name}' is empty in {empty} of {len(runs)} rows")
     try:
         return tidy(runs)
     except ValueError as error:
@@ -176,7 +179,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     `solved` of `n` seeds, its share with a 95 % Wilson interval in `solved_low`, `solved_high`; `test_loss` is the
     median, with `_min` and `_max`; `test_accuracy` the mean, with a 95 % bootstrap interval in `_low`, `_high`;
-    `steps_to_solve` the median over the seeds that solved; gradient horizons are medians in which a censored one (it
+    `steps_to_solve` the median over the seeds that have one; gradient horizons are medians in which a censored one (it
     lies beyond seq_len) is infinite. Tasks and variants stand in the order of the runs, lags ascending.
     """
     rows = best_rows(runs)

@@ -32,8 +32,8 @@ def per_gate(init: Initializer, key: Array, rows: int, size: int, gates: int) ->
 
     One orthogonal matrix per gate, not one [H, 4H] matrix with orthonormal rows, keeps each gate's product an isometry.
     """
-    keys = jax.random.split(key, gates)
-    return jnp.concatenate([init(k, (rows, size), jnp.float32) for k in keys], axis=1)
+    blocks = jax.vmap(lambda k: init(k, (rows, size), jnp.float32))(jax.random.split(key, gates))
+    return jnp.moveaxis(blocks, 0, 1).reshape(rows, gates * size)
 
 
 class Uniform(NamedTuple):

@@ -1,0 +1,270 @@
+"""Runs a sweep into a folder, group by group: every finished group is kept, any interruption survived."""
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from experiments.folder import CURVES, Folder
+from experiments.programs import Group, Program, group, make_program
+from experiments.spec import Sweep, Trial, parse_cell, variant
+from rnnjax.checkpoint import Checkpoints
+from rnnjax.errors import unknown
+from rnnjax.gradients import gradient_horizon
+from rnnjax.tasks import Task, make_task
+from rnnjax.train import OPTIMIZERS, Data, Metrics, make_data, steps_to_solve
+
+CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to run of a sweep, checked and grouped."""
+
+    groups: tuple[Group, ...]
+    tasks: dict[tuple[str, int | None], Task]
+
+    @property
+    def num_trials(self) -> int:
+        return sum(len(one.trials) for one in self.groups)
+
+    def seconds(self, one: Group) -> float:
+        """A rough cost of a group on a small machine: compilation, and operations at the rate small scans reach.
+
+        A training step is taken as three forward passes of two operations a parameter and time step.
+        """
+        first = one.trials[0]
+        task = self.tasks[first.task, first.seq_len]
+        held_out = first.num_validation if task.splits is None else len(task.splits["validation"].inputs)
+        evaluations = first.num_steps // first.eval_every * held_out / 3
+        sequences = len(one.trials) * (first.num_steps * first.batch_size + evaluations)
+        return 6.0 + 6.0 * sequences * task.num_steps * one.num_params / 2e10
+
+
+def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: str | None = None) -> Plan:
+    """Check every trial of a sweep before anything runs, and group those that are not finished.
+
+    Raises:
+      ValueError: an unknown task, cell, optimizer or option, or a value that does not fit.
+    """
+    trials = sweep.trials()
+    for trial in trials:
+        _check(trial)
+    tasks = {}
+    for trial in trials:
+        key = trial.task, trial.seq_len
+        if key not in tasks:
+            tasks[key] = make_task(*key, data_dir)
+    group(trials, tasks)  # builds and traces every cell, finished or not
+    return Plan(tuple(group([trial for trial in trials if trial.id not in finished], tasks)), tasks)
+
+
+def _check(trial: Trial) -> None:
+    if trial.optimizer not in OPTIMIZERS:
+        raise ValueError(unknown("optimizer", trial.optimizer, OPTIMIZERS))
+    for field in ("hidden_size", "num_layers", "batch_size", "num_steps", "eval_every", "num_validation", "num_test"):
+        if getattr(trial, field) < 1:
+            raise ValueError(f"{field}={getattr(trial, field)} must be at least 1")
+    for field in ("learning_rate", "clip_norm", "clip_value"):
+        if not getattr(trial, field) > 0:
+            raise ValueError(f"{field}={getattr(trial, field)} must be above 0")
+    for field in ("l1", "l2"):
+        if not 0 <= getattr(trial, field) < math.inf:
+            raise ValueError(f"{field}={getattr(trial, field)} must be 0 or above, and finite")
+    if trial.seed < 0:
+        raise ValueError(f"seed={trial.seed} must be 0 or above")
+    if trial.num_steps % trial.eval_every:
+        raise ValueError(f"num_steps={trial.num_steps} must be a multiple of eval_every={trial.eval_every}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a chunk of training, or, with `finished`, once a group's rows are in runs.csv."""
+
+    group: Group
+    step: int
+    validation_loss: np.ndarray  # of each trial
+    finished: bool = False
+
+
+def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
+    """Run what is left, telling of each chunk; the rows of each group go to the folder as soon as it is finished."""
+    data: dict[tuple, Data] = {}
+    for one in planned.groups:
+        first = one.trials[0]
+        key = first.task, first.seq_len, first.num_validation, first.num_test
+        if key not in data:
+            data = {key: make_data(planned.tasks[key[:2]], *key[2:])}  # one task's data in memory at a time
+        yield from _run_group(one, planned.tasks[key[:2]], data[key], folder)
+    folder.forget_checkpoints()
+
+
+def _run_group(one: Group, task: Task, data: Data, folder: Folder) -> Iterator[Progress]:
+    first = one.trials[0]
+    num_chunks = first.num_steps // first.eval_every
+    program = make_program(one, task, data)
+    state = program.state
+    norms_at_start = np.asarray(program.log_gradient_norms(state.params))
+    empty = np.full((num_chunks, program.width), np.nan, np.float32)
+    metrics = Metrics(empty, empty.copy(), empty.copy())
+    done, run_seconds = 0, 0.0
+
+    checkpoints = None
+    path = folder.checkpoints(one, program.width)
+    if path.exists():
+        checkpoints = Checkpoints(path)
+        saved = checkpoints.latest((jax.device_get(state), metrics, run_seconds))
+        if saved is not None:
+            done, (state, metrics, run_seconds) = saved
+            state = program.spread(state)
+    last_save = time.perf_counter()
+    try:
+        while done < num_chunks:
+            start = time.perf_counter()
+            state, new = program.chunk(state)
+            for series, values in zip(metrics, jax.device_get(new), strict=True):
+                series[done] = values
+            done += 1
+            run_seconds += time.perf_counter() - start
+            if time.perf_counter() - last_save > CHECKPOINT_SECONDS:
+                checkpoints = checkpoints or Checkpoints(path)
+                checkpoints.save(done, (jax.device_get(state), metrics, run_seconds))
+                last_save = time.perf_counter()
+            yield Progress(one, done * first.eval_every, metrics.validation_loss[done - 1, : len(one.trials)])
+    finally:
+        if checkpoints is not None:
+            checkpoints.close()
+
+    start = time.perf_counter()
+    test_loss, test_accuracy, diverged = jax.device_get((*program.test(state.best_params), state.diverged))
+    norms_at_end = np.asarray(program.log_gradient_norms(state.best_params))
+    run_seconds += time.perf_counter() - start
+    outcomes = [
+        _Outcome(
+            trial=trial,
+            metrics=Metrics(*(series[:, i] for series in metrics)),
+            test_loss=float(test_loss[i]),
+            test_accuracy=float(test_accuracy[i]),
+            diverged=bool(diverged[i]),
+            norms_at_start=norms_at_start[i],
+            norms_at_end=norms_at_end[i],
+        )
+        for i, trial in enumerate(one.trials)
+    ]
+    shared = _shared_columns(one, program, data, run_seconds)
+    rows = [_row(outcome, task, shared) for outcome in outcomes]
+    folder.add(rows, pd.concat([_curves(outcome) for outcome in outcomes], ignore_index=True))
+    yield Progress(one, first.num_steps, metrics.validation_loss[-1, : len(one.trials)], finished=True)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    trial: Trial
+    metrics: Metrics  # by evaluation
+    test_loss: float
+    test_accuracy: float
+    diverged: bool
+    norms_at_start: np.ndarray  # natural logarithms, by lag
+    norms_at_end: np.ndarray
+
+
+def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any]:
+    """One line of runs.csv. A diverged trial has no test result: its training ended in NaN or infinity."""
+    trial, metrics = outcome.trial, outcome.metrics
+    best = int(np.nanargmin(metrics.validation_loss)) if np.isfinite(metrics.validation_loss).any() else -1
+    at_start, at_end = gradient_horizon(outcome.norms_at_start), gradient_horizon(outcome.norms_at_end)
+    name, options = parse_cell(trial.cell)
+    tested = not outcome.diverged
+    return {
+        "trial_id": trial.id,
+        "variant": variant(trial.cell),
+        "cell": name,
+        "cell_options": json.dumps(options),
+        "task": trial.task,
+        "seq_len": task.seq_len,
+        "hidden_size": trial.hidden_size,
+        "num_layers": trial.num_layers,
+        "num_params": shared["num_params"],
+        "optimizer": trial.optimizer,
+        "learning_rate": trial.learning_rate,
+        "clip_norm": trial.clip_norm,
+        "clip_value": trial.clip_value,
+        "l1": trial.l1,
+        "l2": trial.l2,
+        "batch_size": trial.batch_size,
+        "num_steps": trial.num_steps,
+        "seed": trial.seed,
+        "train_loss": metrics.train_loss[-1],
+        "validation_loss": metrics.validation_loss[best] if tested else float("nan"),
+        "validation_accuracy": metrics.validation_accuracy[best] if tested else float("nan"),
+        "test_loss": outcome.test_loss if tested else float("nan"),
+        "test_accuracy": outcome.test_accuracy if tested else float("nan"),
+        "chance_loss": task.chance_loss,
+        "chance_accuracy": task.chance_accuracy,
+        "solved": tested and bool(task.solved(outcome.test_loss, outcome.test_accuracy)),
+        "steps_to_solve": steps_to_solve(task, metrics, trial.eval_every),
+        "diverged": outcome.diverged,
+        "gradient_horizon": at_start.steps,
+        "gradient_horizon_censored": at_start.censored,
+        "gradient_horizon_trained": at_end.steps,
+        **{column: shared[column] for column in shared if column != "num_params"},
+    }
+
+
+def _shared_columns(one: Group, program: Program, data: Data, run_seconds: float) -> dict[str, Any]:
+    """What all trials of a group have in common; its run_seconds are shared out among them evenly."""
+    first = one.trials[0]
+    return {
+        "num_params": one.num_params,
+        "num_train": first.num_steps * first.batch_size if data.train is None else len(data.train.inputs),
+        "num_validation": len(data.validation.inputs),
+        "num_test": len(data.test.inputs),
+        "compile_seconds": round(program.compile_seconds, 2),
+        "run_seconds": round(run_seconds / len(one.trials), 2),
+        "git_commit": git_commit(),
+        "jax_version": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "num_devices": program.num_devices,
+    }
+
+
+def _curves(outcome: _Outcome) -> pd.DataFrame:
+    """The curves of a trial in long form; gradient norms in powers of ten, for they may be far below float32."""
+    every = outcome.trial.eval_every
+    series: dict[str, tuple[Sequence[int], np.ndarray]] = {}
+    for quantity, values in outcome.metrics._asdict().items():
+        series[quantity] = np.arange(1, len(values) + 1) * every, values
+    for quantity, norms in (
+        ("log10_gradient_norm", outcome.norms_at_start),
+        ("log10_gradient_norm_trained", outcome.norms_at_end),
+    ):
+        series[quantity] = np.arange(1, len(norms) + 1), norms / math.log(10)
+    frames = [
+        pd.DataFrame({"trial_id": outcome.trial.id, "quantity": quantity, "index": index, "value": values})
+        for quantity, (index, values) in series.items()
+    ]
+    return pd.concat(frames, ignore_index=True)[CURVES].astype({"value": "float32"})
+
+
+def git_commit() -> str:
+    """The commit of this code, marked where files differ from it; "unknown" outside a repository."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

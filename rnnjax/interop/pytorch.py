@@ -1,0 +1,151 @@
+"""Weights of PyTorch's recurrent layers, in and out. Nothing here imports torch.
+
+PyTorch keeps, for layer k (`_reverse` added for the backward direction), under torch.nn.RNN, GRU and LSTM alike:
+
+    weight_ih_l{k} [G*H, I]     W transposed          gates i, f, g, o (LSTM); r, z, n (GRU); one block (RNN)
+    weight_hh_l{k} [G*H, O]     U transposed
+    bias_ih_l{k}, bias_hh_l{k} [G*H]                  b is their sum; in a GRU, b_hn is the n block of bias_hh
+    weight_hr_l{k} [O, H]       W_proj transposed     of an LSTM with proj_size
+
+The order of the gates is the one used here, so nothing is permuted.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.cells import ElmanParams, GRUParams, LSTMParams
+
+Params = ElmanParams | GRUParams | LSTMParams
+
+
+def from_pytorch(weights: dict[str, Any], *, prefix: str = "") -> Any:
+    """The params that give what a torch.nn.RNN, GRU or LSTM gives, from its `state_dict()`.
+
+    The kind is told by the shapes: the rows of weight_hh are 1, 3 or 4 times the hidden size.
+
+        nn.RNN                             ElmanParams, for `elman` (or `elman_relu` with nonlinearity="relu")
+        nn.GRU                             GRUParams, for `gru`
+        nn.LSTM                            LSTMParams, for `lstm` (with projection_size=proj_size)
+        num_layers=2                       (params, params), for `stack(cell, cell)`
+        bidirectional=True                 (params, params), for `bidirectional(cell)`
+        both                               ((params, params), ...), for `stack(bidirectional(cell), ...)`
+
+    Args:
+      weights: arrays by PyTorch's names; numpy arrays, or tensors as they are. Names that do not start with `prefix`,
+        and those of no recurrent layer, are left alone.
+      prefix: what stands before the names, such as "encoder.rnn.".
+
+    Raises:
+      ValueError: a weight is missing, or has a shape that fits none of the three.
+    """
+    weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    layers = []
+    while not layers or f"weight_ih_l{len(layers)}" in weights:
+        layer = f"l{len(layers)}"
+        forward = _one_direction(weights, layer, prefix)
+        if "weight_ih_l0_reverse" in weights:
+            layers.append((forward, _one_direction(weights, f"{layer}_reverse", prefix)))
+        else:
+            layers.append(forward)
+    return layers[0] if len(layers) == 1 else tuple(layers)
+
+
+def to_pytorch(params: Any, *, bidirectional: bool = False, prefix: str = "") -> dict[str, np.ndarray]:
+    """numpy arrays by PyTorch's names, from params laid out as `from_pytorch` returns them.
+
+    `torch_layer.load_state_dict({k: torch.from_numpy(v) for k, v in to_pytorch(params).items()})` fills a layer of the
+    same sizes. Of PyTorch's two biases the second is zero, but for b_hn of a GRU, which is its n block.
+
+    Params do not tell activations: the result gives the same numbers only for a cell with those of PyTorch.
+
+    Args:
+      params: of one cell, or a tuple of them for a stack.
+      bidirectional: the params are, or for a stack each entry is, a pair (forward, backward).
+      prefix: put before every name.
+
+    Raises:
+      ValueError: the params are of a cell PyTorch does not have (peepholes, gates removed, reset before the product).
+    """
+    single = isinstance(params, Params) or (bidirectional and all(isinstance(p, Params) for p in params))
+    weights = {}
+    for k, layer in enumerate((params,) if single else params):
+        directions = layer if bidirectional else (layer,)
+        if len(directions) != 1 + bidirectional or not all(isinstance(p, Params) for p in directions):
+            wanted = "a pair (forward, backward) of them" if bidirectional else "ElmanParams, GRUParams or LSTMParams"
+            raise ValueError(f"layer {k} of the params must be {wanted}, got {type(layer).__name__}")
+        for p, suffix in zip(directions, ("", "_reverse"), strict=False):
+            weights |= {f"{prefix}{name}_l{k}{suffix}": array for name, array in _named(p).items()}
+    return weights
+
+
+def _one_direction(weights: dict[str, Any], layer: str, prefix: str) -> Params:
+    def get(name: str) -> np.ndarray:
+        if f"{name}_{layer}" not in weights:
+            known = ", ".join(prefix + known for known in weights) or "nothing"
+            raise ValueError(f"{prefix}{name}_{layer} is missing; found {known}")
+        return _numpy(weights[f"{name}_{layer}"])
+
+    W, U = get("weight_ih").T, get("weight_hh").T
+    W_proj = get("weight_hr").T if f"weight_hr_{layer}" in weights else None
+    H = U.shape[0] if W_proj is None else W_proj.shape[0]
+    num_gates, rest = divmod(U.shape[1], H)
+    if rest or num_gates not in (1, 3, 4) or (W_proj is not None and num_gates != 4):
+        raise ValueError(
+            f"{prefix}weight_hh_{layer} has shape {U.T.shape}: with hidden size {H} that is neither an RNN ({H} rows), "
+            f"a GRU ({3 * H}) nor an LSTM ({4 * H}, the only one with a projection)"
+        )
+    has_bias = any(f"{name}_{layer}" in weights for name in ("bias_ih", "bias_hh"))
+    b, b_h = (get("bias_ih"), get("bias_hh")) if has_bias else np.zeros((2, num_gates * H), U.dtype)
+    _check_shapes(prefix, layer, W=(W, (W.shape[0], num_gates * H)), b=(b, (num_gates * H,)), b_h=(b_h, b.shape))
+    if num_gates == 3:
+        b_hn = b_h[2 * H :]
+        b = b + np.concatenate([b_h[: 2 * H], np.zeros_like(b_hn)])
+        return GRUParams(*map(jnp.asarray, (W, U, b, b_hn)))
+    W, U, b = map(jnp.asarray, (W, U, b + b_h))
+    if num_gates == 1:
+        return ElmanParams(W, U, b)
+    return LSTMParams(W, U, b, W_proj=None if W_proj is None else jnp.asarray(W_proj))
+
+
+def _check_shapes(prefix: str, layer: str, **arrays: tuple[np.ndarray, tuple[int, ...]]) -> None:
+    names = {"W": "weight_ih", "b": "bias_ih", "b_h": "bias_hh"}
+    for symbol, (array, shape) in arrays.items():
+        if array.shape != shape:
+            raise ValueError(
+                f"{prefix}{names[symbol]}_{layer} has shape {array.T.shape}, but the hidden size needs {shape[::-1]}"
+            )
+
+
+def _named(p: Params) -> dict[str, np.ndarray]:
+    """One direction of one layer by PyTorch's names without their suffix."""
+    _check_supported(p)
+    W, U, b = (np.asarray(array) for array in (p.W, p.U, p.b))
+    b_h = np.zeros_like(b)
+    if isinstance(p, GRUParams):
+        b_h[-U.shape[0] :] = p.b_hn
+    named = {"weight_ih": W.T.copy(), "weight_hh": U.T.copy(), "bias_ih": b, "bias_hh": b_h}
+    if isinstance(p, LSTMParams) and p.W_proj is not None:
+        named["weight_hr"] = np.asarray(p.W_proj).T.copy()
+    return named
+
+
+def _check_supported(p: Params) -> None:
+    if isinstance(p, GRUParams) and p.b_hn is None:
+        raise ValueError("PyTorch's GRU resets after the recurrent product: there is no weight for `gru_reset_before`")
+    if isinstance(p, LSTMParams) and (p.peephole is not None or p.R is not None):
+        raise ValueError("PyTorch's LSTM has no peepholes and no gate recurrence")
+    H = p.U.shape[0] if getattr(p, "W_proj", None) is None else p.W_proj.shape[0]
+    num_gates = {ElmanParams: 1, GRUParams: 3, LSTMParams: 4}[type(p)]
+    if p.U.shape[1] != num_gates * H:
+        raise ValueError(
+            f"PyTorch needs all gates: {num_gates} blocks of {H} columns in {type(p).__name__}.U, got {p.U.shape[1]}"
+        )
+
+
+def _numpy(array: Any) -> np.ndarray:
+    """A numpy array of what may be a tensor, on any device."""
+    for method in ("detach", "cpu"):
+        array = getattr(array, method)() if hasattr(array, method) else array
+    return np.asarray(array)
