@@ -14,9 +14,9 @@ SWEEP = Sweep(
     ),
     expects=(
         "The tanh RNN fails first (Bengio et al. 1994). The forget gate decides how far the gradient reaches: with its "
-        "bias at 0 the reach is a few steps, with a large or chrono bias it spans the lag (Gers et al. 2000; Jozefowicz "
-        "et al. 2015; Tallec & Ollivier 2018), and the cell without one keeps everything. Coupling gates or dropping "
-        "peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015)."
+        "bias at 0 the reach is a few steps, with a large or chrono bias it spans the lag (Gers et al. 2000; "
+        "Jozefowicz et al. 2015; Tallec & Ollivier 2018), and the cell without one keeps everything. Coupling gates or "
+        "dropping peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015)."
     ),
     base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=600, eval_every=50),
     axes={

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from rnnjax.compose import stack
 from rnnjax.gradients import gradient_by_lag
 from rnnjax.model import make_model
 from rnnjax.tasks.base import Task
-from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
+from rnnjax.train import Data, Hyper, State, make_trainer
 
 MAX_WIDTH = 64  # trials run side by side
 HORIZON_EXAMPLES = 32  # sequences a gradient by lag is averaged over
@@ -45,8 +45,12 @@ class Group:
 
 def network(trial: Trial, task: Task) -> Cell:
     """The cell of a trial, or its stack of num_layers."""
-    cell = build_cell(trial.cell, trial.hidden_size, task.num_steps)
-    return cell if trial.num_layers == 1 else stack(*[cell] * trial.num_layers)
+    return _stack(build_cell(trial.cell, trial.hidden_size, task.num_steps), trial.num_layers)
+
+
+@cache
+def _stack(cell: Cell, num_layers: int) -> Cell:
+    return cell if num_layers == 1 else stack(*[cell] * num_layers)
 
 
 def group(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> list[Group]:
@@ -124,7 +128,11 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=over_trials, check_vma=False)
         return jax.jit(sharded, **options).lower(*arguments).compile()
 
-    cell, trainer = network(trials[0], task), trainer_of(trials[0], task)
+    first = trials[0]
+    cell = network(first, task)
+    trainer = make_trainer(
+        task, cell, optimizer=first.optimizer, batch_size=first.batch_size, steps_per_chunk=first.eval_every
+    )
     model = make_model(cell, task.output_size, outputs=task.outputs)
 
     def gradient_norms(params: Any, data: Data) -> jax.Array:
@@ -142,7 +150,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
     data = jax.device_put(data, NamedSharding(mesh, everywhere))
     keys = spread(_keys(trials))
     hyper = spread(Hyper(*(np.array([getattr(t, f) for t in trials], np.float32) for f in Hyper._fields)))
-    state = spread(_init(trials, task))
+    state = spread(jax.device_get(jax.vmap(trainer.start)(_init(trials, task))))
     chunk = compiled(trainer.chunk, state, keys, hyper, data, donate_argnums=0)
     test = compiled(lambda params, data: trainer.evaluate(params, data.test), state.params, data)
     log_gradient_norms = compiled(gradient_norms, state.params, data)
@@ -158,30 +166,28 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
     )
 
 
-def trainer_of(trial: Trial, task: Task) -> Trainer:
-    return make_trainer(
-        task,
-        network(trial, task),
-        optimizer=trial.optimizer,
-        batch_size=trial.batch_size,
-        steps_per_chunk=trial.eval_every,
-    )
-
-
 def _keys(trials: Sequence[Trial]) -> jax.Array:
     return jax.vmap(jax.random.key)(jnp.array([trial.seed for trial in trials]))
 
 
+@cache
+def _compiled_init(cell: Cell, input_size: int, output_size: int) -> Callable:
+    """keys -> params, compiled once for all programs that share a cell and sizes."""
+    model = make_model(cell, output_size)
+    return jax.jit(jax.vmap(partial(model.init, input_size=input_size)))
+
+
 def _init(trials: Sequence[Trial], task: Task) -> Any:
-    """The initial states of all trials, on the host: by each one's own cell, one compiled call for those that share it.
+    """The initial parameters of all trials, on the host: each by its own cell.
 
     On the host, since taking single trials out of an array that is spread over devices would make them talk.
     """
-    states: list[Any] = [None] * len(trials)
+    each: list[Any] = [None] * len(trials)
     for cell in dict.fromkeys(trial.cell for trial in trials):
         places = [i for i, trial in enumerate(trials) if trial.cell == cell]
-        init = trainer_of(trials[places[0]], task).init
-        some = jax.device_get(jax.jit(jax.vmap(init))(_keys([trials[place] for place in places])))
+        some = [trials[place] for place in places]
+        init = _compiled_init(network(some[0], task), task.input_size, task.output_size)
+        params = jax.device_get(init(_keys(some)))
         for position, place in enumerate(places):
-            states[place] = jax.tree.map(lambda leaf: leaf[position], some)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+            each[place] = jax.tree.map(lambda leaf: leaf[position], params)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *each)

@@ -201,20 +201,26 @@ def factory_of(name: str) -> Callable[..., Cell]:
     return getattr(module, factory_name)
 
 
-@cache
 def build_cell(text: str, hidden_size: int, num_steps: int) -> Cell:
-    """The Cell that a trial's text stands for. `chrono` alone means chrono(the task's number of steps).
+    """The Cell that a trial's text stands for, the same object for the same text and sizes.
+
+    `chrono` alone means chrono(the task's number of steps).
 
     Raises:
       ValueError: unknown cell or option, a value the factory refuses, or a factory that returns no Cell.
     """
+    return _build_cell(re.sub(r"=chrono(?=:|$)", f"=chrono({num_steps})", text), hidden_size)
+
+
+@cache
+def _build_cell(text: str, hidden_size: int) -> Cell:
     name, options = parse_cell(text)
     factory = factory_of(name)
     known = cell_options(factory)
     for option in options:
         if option not in known:
             raise ValueError(unknown(f"option of cell {name!r}", option, known))
-    values = {k: parse_option(k, v, num_steps) for k, v in options.items()}
+    values = {k: parse_option(k, v) for k, v in options.items()}
     try:
         cell = factory(hidden_size, **values)
     except (TypeError, ValueError) as error:
@@ -224,7 +230,7 @@ def build_cell(text: str, hidden_size: int, num_steps: int) -> Cell:
     return cell
 
 
-def parse_option(option: str, text: str, num_steps: int) -> Any:
+def parse_option(option: str, text: str) -> Any:
     """The value of a cell option from its text: numbers, true, false, none, biases, names of activations."""
     lowered = text.lower()
     if option.endswith("activation"):
@@ -233,8 +239,6 @@ def parse_option(option: str, text: str, num_steps: int) -> Any:
         return ACTIVATIONS[text]
     if lowered in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[lowered]
-    if lowered == "chrono":
-        return Chrono(float(num_steps))
     if match := re.fullmatch(r"(chrono|uniform)\(([^()]*)\)", lowered):
         try:
             kind = {"chrono": Chrono, "uniform": Uniform}[match[1]]

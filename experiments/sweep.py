@@ -45,12 +45,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
     p.add_argument("--dry-run", action="store_true", help="show the trials, their number and a cost estimate, and stop")
     p.add_argument("--full", action="store_true", help="at the size that is reported, not the quick one")
-    p.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
-                   help="set a field of every trial, or an option of every cell")  # fmt: skip
-    p.add_argument("--axis", nargs="+", default=[], action="extend", metavar="KEY=V1,V2",
-                   help="run every one of these values (in place of the axis of that name)")  # fmt: skip
-    p.add_argument("--cell", action="append", default=[], metavar="CELL",
-                   help="one more cell in the table: a name, or my_module:my_factory; options as lstm:forget_bias=2")  # fmt: skip
+    several = {"nargs": "+", "default": [], "action": "extend"}
+    set_help = "set a field of every trial, or an option of every cell"
+    p.add_argument("--set", **several, metavar="KEY=VALUE", help=set_help)
+    axis_help = "run every one of these values, in place of the axis of that name"
+    p.add_argument("--axis", **several, metavar="KEY=V1,V2", help=axis_help)
+    cell_help = "one more cell in the table: a name, or my_module:my_factory; options as in lstm:forget_bias=2"
+    p.add_argument("--cell", action="append", default=[], metavar="CELL", help=cell_help)
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
     p.add_argument("--out", metavar="DIR", help="results folder (default results/NAME-quick, with --full results/NAME)")
     p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")

@@ -10,7 +10,13 @@ from rnnjax.unroll import unroll
 
 # Calls whose body is walked as if it stood in the step itself, by the parameter that holds the body. Names inside
 # custom derivative rules and loops are out of sight.
-_BODIES = {"jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "checkpoint": "jaxpr"}
+_BODIES = {
+    "jit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}
 
 
 def harvest(cell: Cell, params: Any, xs: Array, carry: Any = None, **options: Any) -> dict[str, Array]:

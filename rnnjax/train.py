@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -22,6 +23,9 @@ OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
     "adagrad": optax.adagrad,
 }
+
+
+HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
 
 
 class Hyper(NamedTuple):
@@ -60,11 +64,12 @@ class Metrics(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """init(key) -> State; chunk(state, key, hyper, data) -> (State, Metrics); evaluate(params, examples)."""
+    """Training of one trial, in pure functions."""
 
-    init: Callable[[Array], State]
-    chunk: Callable[[State, Array, Hyper, Data], tuple[State, Metrics]]
-    evaluate: Callable[[Any, Example], tuple[Array, Array]]
+    init: Callable[[Array], Any]  # key -> params
+    start: Callable[[Any], State]  # params -> the state before the first step
+    chunk: Callable[[State, Array, Hyper, Data], tuple[State, Metrics]]  # state, key, hyper, data
+    evaluate: Callable[[Any, Example], tuple[Array, Array]]  # params, examples -> mean loss and accuracy
 
 
 class Result(NamedTuple):
@@ -88,9 +93,10 @@ def make_data(task: Task, num_validation: int = 1000, num_test: int = 1000) -> D
     """Held-out sets that are the same for every trial: the data set's own, or samples of fixed keys."""
     if task.splits is not None:
         return Data(**{name: task.splits[name] for name in Data._fields})
-    key_validation, key_test = jax.random.split(jax.random.key(2**31 - 1))
-    sample = jax.jit(lambda key, count: jax.vmap(task.sample)(jax.random.split(key, count)), static_argnums=1)
-    return Data(None, sample(key_validation, num_validation), sample(key_test, num_test))
+    keys = jax.random.split(jax.random.key(HELD_OUT_SEED), num_validation + num_test)
+    examples = jax.jit(jax.vmap(task.sample))(keys)
+    validation, test = (jax.tree.map(lambda a: a[part], examples) for part in np.s_[:num_validation, num_validation:])
+    return Data(None, validation, test)
 
 
 def make_trainer(
@@ -109,8 +115,7 @@ def make_trainer(
     """
     model = make_model(network, task.output_size, outputs=task.outputs, **options)
 
-    def init(key: Array) -> State:
-        params = model.init(jax.random.fold_in(key, 0), task.input_size)
+    def start(params) -> State:
         return State(
             params=params,
             optimizer=make_optimizer(optimizer, Hyper(0.0)).init(params),
@@ -175,7 +180,7 @@ def make_trainer(
         )
         return state, Metrics(train_losses.mean(), loss, accuracy)
 
-    return Trainer(init, chunk, evaluate)
+    return Trainer(lambda key: model.init(key, task.input_size), start, chunk, evaluate)
 
 
 def make_train(
@@ -208,7 +213,7 @@ def make_train(
         def one_chunk(state, _):
             return trainer.chunk(state, key, hyper, data)
 
-        state, metrics = lax.scan(one_chunk, trainer.init(key), length=num_steps // steps_per_chunk)
+        state, metrics = lax.scan(one_chunk, trainer.start(trainer.init(key)), length=num_steps // steps_per_chunk)
         return Result(state.best_params, metrics, *trainer.evaluate(state.best_params, data.test), state.diverged)
 
     return train

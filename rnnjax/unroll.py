@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell, matmul_dtype as multiplying_in, where_each
@@ -58,7 +59,7 @@ def unroll(
       ValueError: shapes, lengths, a carry or an option that do not fit, before anything is compiled.
     """
     xs = jnp.asarray(xs)
-    lengths, resets = (None if given is None else jnp.asarray(given) for given in (lengths, resets))
+    lengths, resets = (a if a is None or isinstance(a, Array) else np.asarray(a) for a in (lengths, resets))
     _check(cell, xs, lengths, resets, save, project)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if project == "auto":
@@ -157,7 +158,7 @@ def _check_lengths(lengths: Any, xs: Array) -> None:
     if not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
         raise ValueError(f"lengths must be integers, got {jnp.result_type(lengths)}")
     if not isinstance(lengths, jax.core.Tracer) and jnp.size(lengths):
-        low, high = int(jnp.min(lengths)), int(jnp.max(lengths))
+        low, high = np.asarray(lengths).min(), np.asarray(lengths).max()
         if low < 0 or high > xs.shape[0]:
             raise ValueError(f"lengths must lie between 0 and T = {xs.shape[0]}, got {low} to {high}")
 

@@ -328,6 +328,8 @@ def test_every_registered_cell_is_found_as_a_factory():
 def test_unknown_cells_and_options_are_named():
     with pytest.raises(ValueError, match="unknown cell 'lstmm'; did you mean 'lstm"):
         rnnjax.make_cell("lstmm", H)
-    with pytest.raises(ValueError, match="unknown option of cell 'gru' 'forget_bias'.* known: reset_gate, update_gate"):
+    with pytest.raises(
+        ValueError, match=r"unknown option of cell 'gru' 'forget_bias'.* known: reset_gate, update_gate"
+    ):
         rnnjax.make_cell("gru", H, forget_bias=1.0)
     assert isinstance(rnnjax.make_cell("lstm_nfg", H, input_bias=-1.0), Cell)

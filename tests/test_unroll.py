@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import dropout, elman, gru, layer, lstm, lstm_vanilla, stack, unroll
+from rnnjax import dropout, elman, layer, lstm, lstm_vanilla, unroll
 from rnnjax.cell import intercept_recur, matmul_dtype, recur
 from rnnjax.unroll import PROJECT, SAVE
 
@@ -57,12 +57,10 @@ SITUATIONS = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_saving_and_projecting_change_no_number(situation):
     T, options = SITUATIONS[situation]
-    cell = stack(gru(2), CELL) if situation == "all at once" else CELL
-    params = cell.init(jax.random.key(0), I)
-    carry = jax.tree.map(lambda leaf: leaf + 0.3, cell.initial_carry(params, (B,)))
+    carry = jax.tree.map(lambda leaf: leaf + 0.3, CELL.initial_carry(PARAMS, (B,)))
     modes = EVERY_MODE if situation == "lengths and resets" else MODES
     results = {
-        mode: value_and_gradients(cell, params, make_xs(T, B), carry, save=mode[0], project=mode[1], **options)
+        mode: value_and_gradients(CELL, PARAMS, make_xs(T, B), carry, save=mode[0], project=mode[1], **options)
         for mode in modes
     }
     expected = results.pop(modes[-1])
@@ -168,6 +166,15 @@ def test_lengths_may_be_traced():
     xs = make_xs(7, B)
     run = jax.jit(lambda lengths: unroll(CELL, PARAMS, xs, lengths=lengths))
     assert_close(run(jnp.array([4, 7, 2])), unroll(CELL, PARAMS, xs, lengths=[4, 7, 2]))
+
+
+@pytest.mark.parametrize("as_array", [list, np.array, jnp.array])
+def test_lengths_known_inside_jit_are_checked(as_array):
+    short, long = as_array([4, 7, 2]), as_array([4, 7, 8])
+    run = lambda xs, lengths: jax.eval_shape(lambda xs: unroll(CELL, PARAMS, xs, lengths=lengths)[1], xs)
+    assert run(make_xs(7, B), short).shape == (7, B, H)
+    with pytest.raises(ValueError, match="lengths must lie between 0 and T = 7, got 4 to 8"):
+        run(make_xs(7, B), long)
 
 
 def test_nan_in_padding_reaches_no_gradient():
