@@ -1,7 +1,7 @@
 """How far the forget bias lets an LSTM reach: constants, uniform ranges and chrono initialisation, against lag.
 
-    python -m experiments.sweep forget_bias           a few minutes on 2 cores
-    python -m experiments.sweep forget_bias --full
+python -m experiments.sweep forget_bias           a few minutes on 2 cores
+python -m experiments.sweep forget_bias --full
 """
 
 from experiments.spec import Sweep, Trial

@@ -1,7 +1,7 @@
 """Which parts of the GRU carry the gradient: each gate removed, the reset before or after U, and its update bias.
 
-    python -m experiments.sweep gru_gates             a few minutes on 2 cores
-    python -m experiments.sweep gru_gates --full
+python -m experiments.sweep gru_gates             a few minutes on 2 cores
+python -m experiments.sweep gru_gates --full
 """
 
 from experiments.spec import Sweep, Trial

@@ -19,7 +19,7 @@ from rnnjax.compose import stack
 from rnnjax.gradients import gradient_by_lag
 from rnnjax.model import make_model
 from rnnjax.tasks.base import Task
-from rnnjax.train import Data, Hyper, State, make_trainer
+from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
 
 MAX_WIDTH = 64  # trials run side by side
 HORIZON_EXAMPLES = 32  # sequences a gradient by lag is averaged over
@@ -78,7 +78,12 @@ def group(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> list[Group]:
 
 
 def _signature(trial: Trial, task: Task) -> tuple[str, int]:
-    """What a trial's step computes, as a hash of its jaxpr, and its model's number of parameters."""
+    """What a trial's step computes, as a hash of its jaxpr, and its model's number of parameters.
+
+    Raises:
+      ValueError: a trial that cannot be built.
+    """
+    _trainer(trial, task)
     cell = network(trial, task)
     model = make_model(cell, task.output_size, outputs=task.outputs)
     shapes = jax.eval_shape(partial(model.init, input_size=task.input_size), jax.random.key(0))
@@ -128,11 +133,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=over_trials, check_vma=False)
         return jax.jit(sharded, **options).lower(*arguments).compile()
 
-    first = trials[0]
-    cell = network(first, task)
-    trainer = make_trainer(
-        task, cell, optimizer=first.optimizer, batch_size=first.batch_size, steps_per_chunk=first.eval_every
-    )
+    cell, trainer = network(trials[0], task), _trainer(trials[0], task)
     model = make_model(cell, task.output_size, outputs=task.outputs)
 
     def gradient_norms(params: Any, data: Data) -> jax.Array:
@@ -164,6 +165,11 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
         num_devices=len(devices),
         compile_seconds=time.perf_counter() - start,
     )
+
+
+def _trainer(trial: Trial, task: Task) -> Trainer:
+    sizes = {"batch_size": trial.batch_size, "steps_per_chunk": trial.eval_every}
+    return make_trainer(task, network(trial, task), optimizer=trial.optimizer, **sizes)
 
 
 def _keys(trials: Sequence[Trial]) -> jax.Array:

@@ -27,6 +27,7 @@ from experiments.table import live_table
 from rnnjax.errors import unknown
 
 DEFAULT = "lstm_gates"
+SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
 
 SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "mnist_pixels")  # each a file of this folder that holds a SWEEP
@@ -176,7 +177,8 @@ def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> in
     bar = Bar(*columns, console=console)
     task = bar.add_task("starting", total=total)
     live = Live(bar, console=console, refresh_per_second=4) if console.is_terminal else nullcontext()
-    done, started = 0.0, time.perf_counter()
+    done = 0.0
+    started = said = time.perf_counter()
     try:
         with live:
             for progress in run(planned, folder):
@@ -185,14 +187,15 @@ def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> in
                 bar.update(task, completed=done + share * planned.seconds(one), description=one.title)
                 if progress.finished:
                     done += planned.seconds(one)
+                    share = 0.0
                     if console.is_terminal:
                         live.update(Lines(live_table(folder.runs()), bar))
-                    else:
-                        elapsed = time.perf_counter() - started
-                        left = timedelta(seconds=round(elapsed / done * (total - done)))
-                        console.print(
-                            f"{done / total:4.0%} after {elapsed:.0f} s, left {left}: {one.title}", markup=False
-                        )
+                if not console.is_terminal and (progress.finished or time.perf_counter() - said > SAY_EVERY_SECONDS):
+                    said = time.perf_counter()
+                    reached = done + share * planned.seconds(one)
+                    left = timedelta(seconds=round((said - started) / reached * (total - reached)))
+                    where = "finished" if progress.finished else f"step {progress.step}"
+                    console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
     except KeyboardInterrupt:
         console.print(f"\nstopped; what is finished is in {folder.path}, and the same command goes on from here")
         return 130

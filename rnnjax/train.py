@@ -11,6 +11,7 @@ from jax import lax
 
 from rnnjax.cell import Array, Cell
 from rnnjax.compose import Layer
+from rnnjax.data import check_finite
 from rnnjax.errors import unknown
 from rnnjax.model import make_model
 from rnnjax.tasks.base import Example, Task
@@ -90,13 +91,26 @@ def make_optimizer(name: str, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def make_data(task: Task, num_validation: int = 1000, num_test: int = 1000) -> Data:
-    """Held-out sets that are the same for every trial: the data set's own, or samples of fixed keys."""
+    """Held-out sets that are the same for every trial: the data set's own, or samples of fixed keys.
+
+    Raises:
+      ValueError: a NaN or infinity in the data.
+    """
     if task.splits is not None:
-        return Data(**{name: task.splits[name] for name in Data._fields})
+        return _finite(task, Data(**{name: task.splits[name] for name in Data._fields}))
     keys = jax.random.split(jax.random.key(HELD_OUT_SEED), num_validation + num_test)
     examples = jax.jit(jax.vmap(task.sample))(keys)
     validation, test = (jax.tree.map(lambda a: a[part], examples) for part in np.s_[:num_validation, num_validation:])
-    return Data(None, validation, test)
+    return _finite(task, Data(None, validation, test))
+
+
+def _finite(task: Task, data: Data) -> Data:
+    for split, examples in data._asdict().items():
+        if examples is not None:
+            for array, values in examples._asdict().items():
+                if values is not None:
+                    check_finite(f"{task.name}, {array} for {split}", values)
+    return data
 
 
 def make_trainer(
@@ -112,7 +126,17 @@ def make_trainer(
     """Initialisation, a chunk of training steps with an evaluation at its end, and evaluation, for one trial.
 
     A trial is a key and a Hyper; all functions are pure and may be vmapped over both.
+
+    Raises:
+      ValueError: unknown optimizer, or a batch or chunk larger than the training set.
     """
+    if task.splits is not None:
+        count = len(task.splits["train"].inputs)
+        if batch_size > count or steps_per_chunk > count // batch_size:
+            raise ValueError(
+                f"steps_per_chunk={steps_per_chunk} batches of batch_size={batch_size} are more than an epoch of "
+                f"{task.name}, {count} training examples"
+            )
     model = make_model(network, task.output_size, outputs=task.outputs, **options)
 
     def start(params) -> State:

@@ -183,7 +183,7 @@ def test_a_masked_gru_keeps_its_carry():
     z = np.split(np.asarray(XS[0] @ params.W + params.b), 3, axis=-1)
     u = np.split(np.asarray((h * mask) @ params.U), 3, axis=-1)
     reset, update = (1 / (1 + np.exp(-(a + b))) for a, b in zip(z[:2], u[:2], strict=True))
-    expected = (1 - update) * np.tanh(z[2] + reset * u[2]) + update * h
+    expected = (1 - update) * np.tanh(z[2] + reset * (u[2] + params.b_hn)) + update * h
     assert_close(run(dropped, params, XS[:1], h, key=KEY)[0], expected)
 
 
