@@ -150,7 +150,8 @@ def dropout(cell: Cell, *, inputs: float = 0.0, outputs: float = 0.0, recurrent:
         m ~ Bernoulli(1 − rate) / (1 − rate)
 
     Masks [*B, size] are drawn from the key given to `unroll`; without one (evaluation) the cell is left as it is. The
-    carry itself is not dropped, only what a recurrent matrix sees of it; gates share one mask.
+    carry itself is not dropped, only what a recurrent matrix sees of it. One mask serves all that is of one width: the
+    gates of a cell, and the layers of equal size of a stack (stack cells in dropout for masks of their own).
     Source: Gal & Ghahramani 2016, arXiv:1512.05287, section 4.2 (tied weights).
 
     Raises:

@@ -147,7 +147,7 @@ def lstm(
         o = name(sigmoid(z["o"] + w["o"] * c), "output_gate") if output_gate else 1.0
         h = o * (output_activation(c) if output_activation else c)
         if projection_size is not None:
-            h = recur(h, p.W_proj)
+            h = dense(h, p.W_proj)
         if gate_recurrence:
             gates = jnp.concatenate([{"i": i, "f": f, "o": o}[gate] for gate in sigmoid_gates], axis=-1)
         return LSTMCarry(h, c, gates), h
