@@ -14,7 +14,7 @@ SWEEP = Sweep(
         "steps: 2 at b = 0, 4 at 1, 21 at 3. Chrono initialisation spreads the units' memories up to the length of the "
         "task (Tallec & Ollivier 2018, arXiv:1804.11188), and is expected to reach the farthest lags."
     ),
-    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=600, eval_every=50),
+    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=500, eval_every=50),
     axes={
         "cell": (
             "lstm:forget_bias=0",
@@ -24,7 +24,7 @@ SWEEP = Sweep(
             "lstm:forget_bias=uniform(1,3)",
             "lstm:forget_bias=chrono",
         ),
-        "seq_len": (20, 60, 120),
+        "seq_len": (20, 50, 100),
         "learning_rate": (3e-3, 1e-2),
         "seed": range(3),
     },

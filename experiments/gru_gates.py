@@ -24,7 +24,7 @@ SWEEP = Sweep(
             "gru:reset_gate=false",
             "gru:update_gate=false",
         ),
-        "seq_len": (20, 60),
+        "seq_len": (20, 50),
         "learning_rate": (3e-3, 1e-2),
         "seed": range(3),
     },

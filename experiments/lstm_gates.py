@@ -18,7 +18,7 @@ SWEEP = Sweep(
         "Jozefowicz et al. 2015; Tallec & Ollivier 2018), and the cell without one keeps everything. Coupling gates or "
         "dropping peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015)."
     ),
-    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=600, eval_every=50),
+    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=500, eval_every=50),
     axes={
         "cell": (
             "elman",
@@ -29,7 +29,7 @@ SWEEP = Sweep(
             "lstm:coupled=true",
             "gru",
         ),
-        "seq_len": (20, 60, 120),
+        "seq_len": (20, 50, 100),
         "learning_rate": (3e-3, 1e-2),
         "seed": range(3),
     },

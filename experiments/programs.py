@@ -176,24 +176,17 @@ def _keys(trials: Sequence[Trial]) -> jax.Array:
     return jax.vmap(jax.random.key)(jnp.array([trial.seed for trial in trials]))
 
 
-@cache
-def _compiled_init(cell: Cell, input_size: int, output_size: int) -> Callable:
-    """keys -> params, compiled once for all programs that share a cell and sizes."""
-    model = make_model(cell, output_size)
-    return jax.jit(jax.vmap(partial(model.init, input_size=input_size)))
-
-
 def _init(trials: Sequence[Trial], task: Task) -> Any:
     """The initial parameters of all trials, on the host: each by its own cell.
 
-    On the host, since taking single trials out of an array that is spread over devices would make them talk.
+    Not compiled as a whole, so that programs share the compiled random draws of equal shapes. On the host, since taking
+    single trials out of an array that is spread over devices would make the devices talk.
     """
     each: list[Any] = [None] * len(trials)
     for cell in dict.fromkeys(trial.cell for trial in trials):
         places = [i for i, trial in enumerate(trials) if trial.cell == cell]
         some = [trials[place] for place in places]
-        init = _compiled_init(network(some[0], task), task.input_size, task.output_size)
-        params = jax.device_get(init(_keys(some)))
+        params = jax.device_get(jax.vmap(_trainer(some[0], task).init)(_keys(some)))
         for position, place in enumerate(places):
             each[place] = jax.tree.map(lambda leaf: leaf[position], params)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)

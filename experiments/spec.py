@@ -53,10 +53,11 @@ class Trial:
     @property
     def id(self) -> str:
         """Readable, and unique by a hash of all names and values: it never depends on a trial's position."""
-        text = json.dumps(plain(dataclasses.asdict(self)), sort_keys=True)
+        values = {name: parse_field(name, value) for name, value in dataclasses.asdict(self).items()}  # 1 is 1.0
+        text = json.dumps(plain(values), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         readable = f"{self.task}-{self.seq_len or 'own'}-{self.cell}-lr{self.learning_rate:g}-s{self.seed}"
-        return f"{re.sub(r'[^A-Za-z0-9_.=-]+', '-', readable)}-{digest}"
+        return f"{re.sub(r'[^A-Za-z0-9_.=+-]+', '-', readable)}-{digest}"
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
@@ -190,6 +191,8 @@ def factory_of(name: str) -> Callable[..., Cell]:
         if name not in CELLS:
             raise ValueError(unknown("cell", name, CELLS) + "; or my_module:my_factory for a cell of your own")
         return CELLS[name]
+    if not all(part.isidentifier() for part in re.split("[:.]", name)):
+        raise ValueError(f"cell {name!r} is not of the form my_module:my_factory")
     module_name, factory_name = name.rsplit(":", 1)
     try:
         module = importlib.import_module(module_name)

@@ -111,7 +111,12 @@ def split(z: Array, parts: int) -> list[Array]:
 
 def zeros(params: Any, *shape: int) -> Array:
     """Zeros in the dtype of the parameters, for initial carries."""
-    return jnp.zeros(shape, jnp.result_type(*jax.tree.leaves(params)))
+    return jnp.zeros(shape, dtype_of(params))
+
+
+def dtype_of(params: Any) -> Any:
+    """The dtype that the parameters compute in; float32 for a cell without any."""
+    return jnp.result_type(*jax.tree.leaves(params) or [jnp.float32])
 
 
 def where_each(condition: Array, true: Any, false: Any) -> Any:

@@ -34,15 +34,16 @@ def gradient_by_lag(
     p = cell.prepare(params, None, xs.shape[1:])
     _, ys = unroll(cell, params, xs, lengths=lengths, save="nothing")
     dys = jax.grad(lambda ys: jnp.sum(loss(ys)))(ys)
+    (dys,), log_dys = _direction_and_log_norm([dys], xs.shape[:-1])
     initial = cell.initial_carry(params, batch_shape)
     _, carries = lax.scan(lambda c, x: (cell.step(p, c, cell.project(p, x))[0], c), initial, xs)
 
     def back(state, inputs):
         direction, log_size = state
-        carry, x, dy, active = inputs
-        scale = jnp.maximum(log_size, _log_norm([dy], batch_shape))
+        carry, x, dy, log_dy, active = inputs
+        scale = jnp.maximum(log_size, log_dy)
         scale = jnp.where(jnp.isneginf(scale), 0.0, scale)
-        cotangents = _times(direction, jnp.exp(log_size - scale)), _times([dy], jnp.exp(-scale))[0]
+        cotangents = _times(direction, jnp.exp(log_size - scale)), _times([dy], jnp.exp(log_dy - scale))[0]
         leaves, rebuild = _inexact(carry)
 
         def step(leaves):
@@ -50,15 +51,14 @@ def gradient_by_lag(
             return _inexact(carry)[0], y
 
         (gradient,) = jax.vjp(step, leaves)[1](cotangents)
-        log_norm = _log_norm(gradient, batch_shape)
-        new = _times(gradient, jnp.where(jnp.isneginf(log_norm), 0.0, jnp.exp(-log_norm))), scale + log_norm
-        state = where_each(active, new, state)
+        direction, log_norm = _direction_and_log_norm(gradient, batch_shape)
+        state = where_each(active, (direction, scale + log_norm), state)
         return state, state[1]
 
     lengths = jnp.full(batch_shape, num_steps) if lengths is None else jnp.asarray(lengths)
     time = jnp.arange(num_steps).reshape(-1, *(1,) * len(batch_shape))
     start = [jnp.zeros_like(leaf) for leaf in _inexact(initial)[0]], jnp.full(batch_shape, -jnp.inf)
-    _, log_norms = lax.scan(back, start, (carries, xs, dys, time < lengths), reverse=True)
+    _, log_norms = lax.scan(back, start, (carries, xs, dys, log_dys, time < lengths), reverse=True)
     position = lengths - 1 - time
     by_lag = jnp.take_along_axis(log_norms, jnp.maximum(position, 0), axis=0)
     return jnp.where(position >= 0, by_lag, -jnp.inf)
@@ -78,10 +78,19 @@ def _inexact(carry: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
     return [leaves[i] for i in where], rebuild
 
 
-def _log_norm(leaves: list[Array], batch_shape: tuple[int, ...]) -> Array:
-    """log of the Euclidean norm of all leaves [*B, ...] joined, one an example; -inf for zero."""
-    squares = [jnp.sum(jnp.abs(leaf.reshape(*batch_shape, -1)) ** 2, axis=-1) for leaf in leaves]
-    return 0.5 * jnp.log(sum(squares))
+def _direction_and_log_norm(leaves: list[Array], batch_shape: tuple[int, ...]) -> tuple[list[Array], Array]:
+    """All leaves [*B, ...] joined, one an example: scaled to norm one, and log of their norm; zeros stay, at -inf.
+
+    The largest entry is divided out first: squares leave float32's range long before their roots do.
+    """
+
+    def joined(reduce: Callable, leaves: list[Array]) -> Array:
+        return reduce(jnp.stack([reduce(jnp.abs(leaf.reshape(*batch_shape, -1)), axis=-1) for leaf in leaves]), axis=0)
+
+    largest = joined(jnp.max, leaves)
+    leaves = _times(leaves, 1 / jnp.where(largest == 0, 1, largest))
+    norm = joined(jnp.linalg.norm, leaves)
+    return _times(leaves, 1 / jnp.where(norm == 0, 1, norm)), jnp.log(largest) + jnp.log(norm)
 
 
 def _times(leaves: list[Array], factors: Array) -> list[Array]:
@@ -100,9 +109,12 @@ def gradient_horizon(log_norms: Array) -> Horizon:
 
     With d_k the norm at lag k averaged over examples, the horizon is -1 / slope of log d_k, by least squares over the
     lags k >= T/4 with d_k > 1e-30 (over all such lags, should fewer than two of them reach T/4: the gradient is gone
-    before); infinite if the slope is not negative, 0 if fewer than two lags have any gradient.
+    before); infinite if the slope is not negative, 0 if fewer than two lags have any gradient, NaN if a norm is NaN or
+    infinite.
     """
     log_norms = np.asarray(log_norms, np.float64)
+    if not (log_norms < np.inf).all():
+        return Horizon(float("nan"), censored=False)
     num_lags = len(log_norms)
     each = log_norms.reshape(num_lags, -1)
     log_d = np.logaddexp.reduce(each, axis=1) - np.log(each.shape[1])
@@ -110,8 +122,6 @@ def gradient_horizon(log_norms: Array) -> Horizon:
     visible = log_d > np.log(SMALLEST)
     late = visible & (lags >= num_lags / 4)
     chosen = late if late.sum() >= 2 else visible
-    if np.isnan(log_d).any():
-        return Horizon(float("nan"), censored=False)
     if chosen.sum() < 2:
         return Horizon(0.0, censored=False)
     slope = np.polyfit(lags[chosen], log_d[chosen], 1)[0]

@@ -163,7 +163,7 @@ def make_trainer(
         take = jnp.arange(rounds * size).reshape(rounds, size)
 
         def one(indices: Array) -> tuple[Array, Array]:
-            batch = jax.tree.map(lambda a: a[jnp.minimum(indices, count - 1)], examples)
+            batch = jax.tree.map(lambda a: jnp.asarray(a)[jnp.minimum(indices, count - 1)], examples)
             each, correct = losses(params, batch, None)
             counted = indices < count
             return jnp.sum(jnp.where(counted, each, 0)), jnp.sum(jnp.where(counted, correct, 0))
@@ -184,7 +184,7 @@ def make_trainer(
             key = jax.random.fold_in(key_dropout, state.step)
             gradient, loss = jax.grad(objective, has_aux=True)(state.params, next_batch(state.step), key)
             updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
-            finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+            finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
             state = state._replace(
                 params=optax.apply_updates(state.params, updates),
                 optimizer=optimizer_state,

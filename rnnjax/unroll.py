@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.cell import Array, Cell, matmul_dtype as multiplying_in, where_each
+from rnnjax.cell import Array, Cell, dtype_of, matmul_dtype as multiplying_in, where_each
 
 SAVE = ("preactivations", "nothing", "chunks", "everything")
 PROJECT = ("auto", "inside", "before")
@@ -36,7 +36,7 @@ def unroll(
     Args:
       cell: the cell, or a stack of cells.
       params: what `cell.init` returned.
-      xs: inputs [T, *B, I], time first, any number of batch axes (none too).
+      xs: inputs [T, *B, I], time first, any number of batch axes (none too), cast to the dtype of the parameters.
       carry: the state to start from, as an earlier call returned it; None is the cell's initial one.
       lengths: integers [*B], 0 <= length <= T. From its length on, a sequence's carry stands still and its outputs are
         zero, so the returned carry is the one at its own last step. Padding is never read, not even a NaN in it.
@@ -62,6 +62,8 @@ def unroll(
     lengths, resets = (a if a is None or isinstance(a, Array) else np.asarray(a) for a in (lengths, resets))
     _check(cell, xs, lengths, resets, save, project)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    if jnp.issubdtype(xs.dtype, jnp.floating):
+        xs = xs.astype(dtype_of(params))
     if project == "auto":
         project = "inside" if jax.default_backend() == "cpu" else "before"
 

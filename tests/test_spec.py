@@ -49,7 +49,7 @@ def test_an_id_depends_on_values_and_on_nothing_else():
     trial = Trial(seq_len=20, cell="gru", learning_rate=0.01, seed=3)
     assert trial.id == Trial(seed=3, learning_rate=0.01, cell="gru", seq_len=20).id
     assert trial.id == "recall-20-gru-lr0.01-s3-" + trial.id.rsplit("-", 1)[1]
-    changes = {field.name: {int: 7, float: 0.7}.get(field.type, "other") for field in dataclasses.fields(Trial)}
+    changes = {field.name: {str: "other", float: 0.7}.get(field.type, 7) for field in dataclasses.fields(Trial)}
     changed = [dataclasses.replace(trial, **{name: value}).id for name, value in changes.items()]
     assert len({trial.id, *changed}) == len(changes) + 1
 
@@ -78,7 +78,12 @@ def test_ids_are_names_of_files():
 
 def test_trials_are_every_combination_once():
     sweep = dataclasses.replace(SWEEP, axes={"cell": ("gru", "gru", "elman"), "seed": (0, 1)})
-    assert [(trial.cell, trial.seed) for trial in sweep.trials()] == [("gru", 0), ("gru", 1), ("elman", 0), ("elman", 1)]
+    assert [(trial.cell, trial.seed) for trial in sweep.trials()] == [
+        ("gru", 0),
+        ("gru", 1),
+        ("elman", 0),
+        ("elman", 1),
+    ]
     by_task = {trial.task: trial.num_steps for trial in SWEEP.trials()}
     assert by_task == {"recall": 50, "adding": SWEEP.base.num_steps}
 
@@ -167,7 +172,9 @@ def test_the_text_of_a_cell(text, name, options):
 
 def test_options_are_added_or_replaced():
     assert with_options("lstm:forget_bias=3", {"peepholes": "true"}) == "lstm:forget_bias=3:peepholes=true"
-    assert with_options("lstm:forget_bias=3:peepholes=true", {"forget_bias": "1"}) == "lstm:forget_bias=1:peepholes=true"
+    assert (
+        with_options("lstm:forget_bias=3:peepholes=true", {"forget_bias": "1"}) == "lstm:forget_bias=1:peepholes=true"
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,8 +254,9 @@ def test_the_same_text_and_sizes_are_the_same_cell():
         ("cells_of_mine:no_cell", "the factory returned int, not an rnnjax Cell"),
         ("cells_of_mine:takes_nothing", "takes_nothing.* takes 0 positional arguments"),
         ("cells_of_mine:mine:size=3", "unknown option of cell 'cells_of_mine:mine' 'size'"),
-        (":mine", "cell ':mine'"),
-        (".mine:factory", "cell '.mine:factory'"),
+        (":mine", "cell ':mine' is not of the form my_module:my_factory"),
+        (".cells_of_mine:mine", "is not of the form my_module:my_factory"),
+        ("folder/cells_of_mine.py:mine", "is not of the form my_module:my_factory"),
     ],
 )
 def test_a_cell_that_is_refused(my_cells, text, message):
