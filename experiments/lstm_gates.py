@@ -33,25 +33,25 @@ SWEEP = Sweep(
         "learning_rate": (3e-3, 1e-2),
         "seed": range(3),
     },
+    full_base={"num_validation": 300},
     full_axes={
         "task": (
-            {"task": "recall", "num_steps": 1500},
-            {"task": "adding", "num_steps": 3000, "eval_every": 100},
+            {"task": "recall", "num_steps": 500},
+            {"task": "adding", "num_steps": 1200, "eval_every": 100},
         ),
         "cell": (
             "elman",
             "gru",
-            *(
-                f"lstm_{name}{bias}"
-                for name in ("vanilla", "np", "nig", "nog", "niaf", "noaf", "cifg", "fgr")
-                for bias in (":forget_bias=1", ":forget_bias=chrono")
-            ),
             "lstm_np:forget_bias=0",
+            "lstm_np:forget_bias=1",
+            *(
+                f"lstm_{name}:forget_bias=chrono"
+                for name in ("np", "vanilla", "nig", "nog", "niaf", "noaf", "cifg", "fgr")
+            ),
             "lstm_nfg",
-            "lstm_1997",
         ),
-        "seq_len": (50, 150, 300),
-        "learning_rate": (1e-3, 3e-3, 1e-2),
+        "seq_len": (50, 100, 300),
+        "learning_rate": (3e-3, 1e-2, 3e-2),
         "seed": range(5),
     },
 )
