@@ -14,7 +14,7 @@ SWEEP = Sweep(
         "steps: 2 at b = 0, 4 at 1, 21 at 3. Chrono initialisation spreads the units' memories up to the length of the "
         "task (Tallec & Ollivier 2018, arXiv:1804.11188), and is expected to reach the farthest lags."
     ),
-    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=500, eval_every=50),
+    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
     axes={
         "cell": (
             "lstm:forget_bias=0",
@@ -25,9 +25,9 @@ SWEEP = Sweep(
             "lstm:forget_bias=chrono",
         ),
         "seq_len": (20, 50, 100),
-        "learning_rate": (3e-3, 1e-2),
+        "learning_rate": (1e-2, 3e-2),
         "seed": range(3),
     },
-    full_base={"num_steps": 1500},
-    full_axes={"seq_len": (50, 100, 200, 400), "learning_rate": (1e-3, 3e-3, 1e-2), "seed": range(5)},
+    full_base={"num_steps": 1000},
+    full_axes={"seq_len": (50, 100, 200, 400), "learning_rate": (3e-3, 1e-2, 3e-2), "seed": range(5)},
 )

@@ -14,7 +14,7 @@ SWEEP = Sweep(
         "matters less, and where it stands hardly at all. The update gate keeps, as a forget gate does: an update bias "
         "of 1 or more, or chrono, should carry it farther than the usual 0 (Tallec & Ollivier 2018, section 2)."
     ),
-    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=600, eval_every=50),
+    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
     axes={
         "cell": (
             "gru",
@@ -25,9 +25,9 @@ SWEEP = Sweep(
             "gru:update_gate=false",
         ),
         "seq_len": (20, 50),
-        "learning_rate": (3e-3, 1e-2),
+        "learning_rate": (1e-2, 3e-2),
         "seed": range(3),
     },
-    full_base={"num_steps": 1500},
-    full_axes={"seq_len": (50, 150, 300), "learning_rate": (1e-3, 3e-3, 1e-2), "seed": range(5)},
+    full_base={"num_steps": 1000},
+    full_axes={"seq_len": (50, 150, 300), "learning_rate": (3e-3, 1e-2, 3e-2), "seed": range(5)},
 )

@@ -18,7 +18,7 @@ SWEEP = Sweep(
         "Jozefowicz et al. 2015; Tallec & Ollivier 2018), and the cell without one keeps everything. Coupling gates or "
         "dropping peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015)."
     ),
-    base=Trial(task="recall", hidden_size=32, batch_size=32, clip_norm=1.0, num_steps=500, eval_every=50),
+    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
     axes={
         "cell": (
             "elman",
@@ -30,14 +30,13 @@ SWEEP = Sweep(
             "gru",
         ),
         "seq_len": (20, 50, 100),
-        "learning_rate": (3e-3, 1e-2),
+        "learning_rate": (1e-2, 3e-2),
         "seed": range(3),
     },
-    full_base={"num_validation": 300},
     full_axes={
         "task": (
             {"task": "recall", "num_steps": 500},
-            {"task": "adding", "num_steps": 1200, "eval_every": 100},
+            {"task": "adding", "num_steps": 1000},
         ),
         "cell": (
             "elman",

@@ -29,7 +29,6 @@ SWEEP = Sweep(
         eval_every=STEPS_PER_EPOCH // 2,
     ),
     axes={"cell": ("lstm:forget_bias=1", "lstm:forget_bias=chrono", "gru", "elman"), "seed": range(1)},
-    full_base={"num_steps": 2 * STEPS_PER_EPOCH},
     full_axes={"task": ("mnist_pixels", "mnist_pixels_permuted")},
     metric="test_accuracy",
 )
