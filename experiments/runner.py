@@ -20,7 +20,7 @@ from rnnjax.checkpoint import Checkpoints
 from rnnjax.errors import unknown
 from rnnjax.gradients import gradient_horizon
 from rnnjax.tasks import Task, make_task
-from rnnjax.train import OPTIMIZERS, Data, Metrics, make_data, steps_to_solve
+from rnnjax.train import HELD_OUT_SEED, OPTIMIZERS, Data, Metrics, make_data, steps_to_solve
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 
@@ -46,7 +46,7 @@ class Plan:
         held_out = first.num_validation if task.splits is None else len(task.splits["validation"].inputs)
         evaluations = first.num_steps // first.eval_every * held_out / 3
         sequences = len(one.trials) * (first.num_steps * first.batch_size + evaluations)
-        return 6.0 + 6.0 * sequences * task.num_steps * one.num_params / 2e10
+        return 6.0 + 6.0 * sequences * task.num_steps * one.num_params / 4e10
 
 
 def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: str | None = None) -> Plan:
@@ -73,14 +73,16 @@ def _check(trial: Trial) -> None:
     for field in ("hidden_size", "num_layers", "batch_size", "num_steps", "eval_every", "num_validation", "num_test"):
         if getattr(trial, field) < 1:
             raise ValueError(f"{field}={getattr(trial, field)} must be at least 1")
-    for field in ("learning_rate", "clip_norm", "clip_value"):
+    if not 0 < trial.learning_rate < math.inf:
+        raise ValueError(f"learning_rate={trial.learning_rate} must be above 0, and finite")
+    for field in ("clip_norm", "clip_value"):
         if not getattr(trial, field) > 0:
             raise ValueError(f"{field}={getattr(trial, field)} must be above 0")
     for field in ("l1", "l2"):
         if not 0 <= getattr(trial, field) < math.inf:
             raise ValueError(f"{field}={getattr(trial, field)} must be 0 or above, and finite")
-    if trial.seed < 0:
-        raise ValueError(f"seed={trial.seed} must be 0 or above")
+    if not 0 <= trial.seed < HELD_OUT_SEED:
+        raise ValueError(f"seed={trial.seed} must be 0 or above, and below {HELD_OUT_SEED}")
     if trial.num_steps % trial.eval_every:
         raise ValueError(f"num_steps={trial.num_steps} must be a multiple of eval_every={trial.eval_every}")
 
@@ -202,9 +204,9 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
         "batch_size": trial.batch_size,
         "num_steps": trial.num_steps,
         "seed": trial.seed,
-        "train_loss": metrics.train_loss[-1],
-        "validation_loss": metrics.validation_loss[best] if tested else float("nan"),
-        "validation_accuracy": metrics.validation_accuracy[best] if tested else float("nan"),
+        "train_loss": float(metrics.train_loss[-1]),
+        "validation_loss": float(metrics.validation_loss[best]) if tested else float("nan"),
+        "validation_accuracy": float(metrics.validation_accuracy[best]) if tested else float("nan"),
         "test_loss": outcome.test_loss if tested else float("nan"),
         "test_accuracy": outcome.test_accuracy if tested else float("nan"),
         "chance_loss": task.chance_loss,

@@ -198,7 +198,7 @@ def factory_of(name: str) -> Callable[..., Cell]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"cell {name!r}: cannot import module {module_name!r} ({error})") from error
-    if not hasattr(module, factory_name):
+    if not callable(getattr(module, factory_name, None)):
         known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
         raise ValueError(f"cell {name!r}: " + unknown(f"factory in {module_name}", factory_name, known))
     return getattr(module, factory_name)

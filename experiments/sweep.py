@@ -8,12 +8,13 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
 import jax
+import pandas as pd
 from rich.console import Console, Group as Lines
 from rich.live import Live
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,7 +23,7 @@ from rich.table import Table
 from experiments.folder import Folder
 from experiments.report import write_report
 from experiments.runner import Plan, plan, run
-from experiments.spec import FIELDS, Sweep, as_fields, parse_field, with_options
+from experiments.spec import FIELDS, Sweep, parse_field, variant, with_options
 from experiments.table import live_table
 from rnnjax.errors import unknown
 
@@ -41,7 +42,7 @@ def load(name: str) -> Sweep:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__)
+    p = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__, allow_abbrev=False)
     p.add_argument("name", nargs="?", default=DEFAULT, help=f"the sweep to run (default {DEFAULT}); --list shows all")
     p.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
     p.add_argument("--dry-run", action="store_true", help="show the trials, their number and a cost estimate, and stop")
@@ -60,10 +61,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
     console = Console(highlight=False)
     sys.path.insert(0, os.getcwd())  # where --cell my_module:my_factory is looked for
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     try:
         if args.list:
             list_sweeps(console)
@@ -75,11 +79,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.dry_run:
             show_plan(console, sweep, planned)
             return 0
-        folder.prepare(sweep, command(sys.argv[1:] if argv is None else argv))
-    except ValueError as error:
-        console.print("error:", str(error), style="red", markup=False)
+        folder.prepare(sweep, command(argv))
+        execute(console, sweep, planned, folder)
+        return 0
+    except (ValueError, OSError) as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
-    return execute(console, sweep, planned, folder)
+    except KeyboardInterrupt:
+        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
+        return 130
 
 
 def list_sweeps(console: Console) -> None:
@@ -96,20 +104,19 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
       ValueError: text that is not KEY=VALUE, an unknown key, or a value of another type.
     """
     base, axes = sweep.base, dict(sweep.axes)
+    axis_texts = [_key_and_values(text, "--axis") for text in args.axis]
+    axes |= {key: [parse_field(key, value) for value in values] for key, values in axis_texts if key in FIELDS}
     for text in args.set:
         key, (value,) = _key_and_values(text, "--set", most=1)
         if key in FIELDS:
             parsed = parse_field(key, value)
             axes.pop(key, None)
             base = dataclasses.replace(base, **{key: parsed})
-            axes = {axis: [_with_field(as_fields(axis, v), key, parsed) for v in vs] for axis, vs in axes.items()}
+            axes = {axis: [_with_field(v, key, parsed) for v in vs] for axis, vs in axes.items()}
         else:
             axes["cell"] = [with_options(cell, {key: value}) for cell in axes.get("cell", [base.cell])]
-    for text in args.axis:
-        key, values = _key_and_values(text, "--axis")
-        if key in FIELDS:
-            axes[key] = [parse_field(key, value) for value in values]
-        else:
+    for key, values in axis_texts:
+        if key not in FIELDS:
             cells = axes.get("cell", [base.cell])
             axes["cell"] = [with_options(cell, {key: value}) for cell in cells for value in values]
     if args.cell:
@@ -121,8 +128,9 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
     return dataclasses.replace(sweep, base=base, axes=axes)
 
 
-def _with_field(fields: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    return {**fields, key: value} if key in fields else fields
+def _with_field(one: Any, key: str, value: Any) -> Any:
+    """A value of an axis; where it sets several fields and this one among them, with the field set anew."""
+    return {**one, key: value} if isinstance(one, Mapping) and key in one else one
 
 
 def _key_and_values(text: str, option: str, most: int | None = None) -> tuple[str, list[str]]:
@@ -162,47 +170,54 @@ def show_plan(console: Console, sweep: Sweep, planned: Plan) -> None:
     )
 
 
-def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> int:
+def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> None:
     """Run what is left, showing the table as it fills, and write the report."""
-    wanted = {trial.id for trial in sweep.trials()}
+    trials = sweep.trials()
+    wanted = pd.DataFrame(
+        {
+            **dataclasses.asdict(trial),
+            "seq_len": planned.tasks[trial.task, trial.seq_len].seq_len,
+            "variant": variant(trial.cell),
+        }
+        for trial in trials
+    )
+
+    def table() -> Table:
+        return live_table(folder.runs(), wanted, sweep.metric)
+
+    console.print(f"{len(trials)} trials, {len(trials) - planned.num_trials} of them finished already; {folder.path}")
     total = sum(planned.seconds(one) for one in planned.groups)
-    console.print(f"{len(wanted)} trials, {len(wanted) - planned.num_trials} of them finished already; {folder.path}")
-    columns = (
+    texts = (
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    bar = Bar(*columns, console=console)
-    task = bar.add_task("starting", total=total)
-    live = Live(bar, console=console, refresh_per_second=4) if console.is_terminal else nullcontext()
+    bar = Bar(*texts, console=console)
+    task = bar.add_task("compiling", total=total)
+    drawing = console.is_terminal
+    live = Live(Lines(table(), bar), console=console, refresh_per_second=4) if drawing else nullcontext()
     done = 0.0
     started = said = time.perf_counter()
-    try:
-        with live:
-            for progress in run(planned, folder):
-                one = progress.group
-                share = progress.step / one.trials[0].num_steps
-                bar.update(task, completed=done + share * planned.seconds(one), description=one.title)
-                if progress.finished:
-                    done += planned.seconds(one)
-                    share = 0.0
-                    if console.is_terminal:
-                        live.update(Lines(live_table(folder.runs()), bar))
-                if not console.is_terminal and (progress.finished or time.perf_counter() - said > SAY_EVERY_SECONDS):
-                    said = time.perf_counter()
-                    reached = done + share * planned.seconds(one)
-                    left = timedelta(seconds=round((said - started) / reached * (total - reached)))
-                    where = "finished" if progress.finished else f"step {progress.step}"
-                    console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
-    except KeyboardInterrupt:
-        console.print(f"\nstopped; what is finished is in {folder.path}, and the same command goes on from here")
-        return 130
+    with live:
+        for progress in run(planned, folder):
+            one = progress.group
+            done += planned.seconds(one) * progress.finished
+            reached = done + planned.seconds(one) * (progress.step / one.trials[0].num_steps) * (not progress.finished)
+            bar.update(task, completed=reached, description=one.title)
+            now = time.perf_counter()
+            if drawing and progress.finished:
+                live.update(Lines(table(), bar))
+            elif not drawing and (progress.finished or now - said > SAY_EVERY_SECONDS):
+                said = now
+                left = timedelta(seconds=round((now - started) / reached * (total - reached)))
+                where = "finished" if progress.finished else f"step {progress.step}"
+                console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
     report = write_report(folder.path)
-    console.print(live_table(folder.runs()))
+    if not drawing:
+        console.print(table())
     console.print(f"table, plots and report: {report}\none row per trial and seed: {folder.path / 'runs.csv'}")
-    return 0
 
 
 if __name__ == "__main__":

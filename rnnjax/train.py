@@ -29,6 +29,9 @@ OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
 HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
 
 
+INIT, TRAINING = range(2)  # what a trial's key is folded with, so that no key serves twice
+
+
 class Hyper(NamedTuple):
     """What may differ between trials that share one compiled program."""
 
@@ -139,6 +142,9 @@ def make_trainer(
             )
     model = make_model(network, task.output_size, outputs=task.outputs, **options)
 
+    def init(key: Array):
+        return model.init(jax.random.fold_in(key, INIT), task.input_size)
+
     def start(params) -> State:
         return State(
             params=params,
@@ -172,7 +178,7 @@ def make_trainer(
         return loss.sum() / count, correct.sum() / count
 
     def chunk(state: State, key: Array, hyper: Hyper, data: Data) -> tuple[State, Metrics]:
-        key_batches, key_dropout = jax.random.split(jax.random.fold_in(key, 1))
+        key_batches, key_dropout = jax.random.split(jax.random.fold_in(key, TRAINING))
         transformation = make_optimizer(optimizer, hyper)
         next_batch = _batches(task, data.train, key_batches, state.step, batch_size)
 
@@ -204,7 +210,7 @@ def make_trainer(
         )
         return state, Metrics(train_losses.mean(), loss, accuracy)
 
-    return Trainer(lambda key: model.init(key, task.input_size), start, chunk, evaluate)
+    return Trainer(init, start, chunk, evaluate)
 
 
 def make_train(

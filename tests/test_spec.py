@@ -210,6 +210,7 @@ def my_cells(tmp_path, monkeypatch):
     (tmp_path / "cells_of_mine.py").write_text(
         "from rnnjax import elman\n"
         "def mine(hidden_size, *, bias=0.0):\n    return elman(hidden_size, bias=bias)\n"
+        "size = 3\n"
         "def no_cell(hidden_size):\n    return hidden_size\n"
         "def takes_nothing():\n    return elman(3)\n"
     )
@@ -251,6 +252,7 @@ def test_the_same_text_and_sizes_are_the_same_cell():
         ("no_such_module:mine", "cannot import module 'no_such_module'"),
         ("cells_that_import_nothing:mine", "cannot import module 'cells_that_import_nothing'.*no_such_package"),
         ("cells_of_mine:min", "unknown factory in cells_of_mine 'min'; did you mean 'mine'"),
+        ("cells_of_mine:size", "unknown factory in cells_of_mine 'size'"),
         ("cells_of_mine:no_cell", "the factory returned int, not an rnnjax Cell"),
         ("cells_of_mine:takes_nothing", "takes_nothing.* takes 0 positional arguments"),
         ("cells_of_mine:mine:size=3", "unknown option of cell 'cells_of_mine:mine' 'size'"),
