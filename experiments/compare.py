@@ -155,7 +155,11 @@ def compare_tables(differences: pd.DataFrame) -> list[Table]:
     for metric, rows in differences.groupby("metric", sort=False):
         table = Table(title=METRICS[metric])
         for name in HEADER:
-            table.add_column(name, justify="left" if name in ("task", "variant", "seeds") else "right")
+            table.add_column(
+                name,
+                justify="left" if name in ("task", "variant", "seeds") else "right",
+                no_wrap=name in ("task", "variant"),
+            )
         for line, clear in _lines(rows, metric):
             table.add_row(*(Text(text, style="bold" if clear else "") for text in line))
         tables.append(table)
@@ -247,7 +251,7 @@ def main(arguments=None) -> None:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for table in compare_tables(differences):
         console.print(table)
     for remark in remarks:

@@ -30,7 +30,7 @@ SWEEP = Sweep(
             "gru",
         ),
         "seq_len": (20, 50, 100),
-        "learning_rate": (1e-2, 3e-2),
+        "learning_rate": (5e-3, 2e-2),
         "seed": range(3),
     },
     full_axes={

@@ -5,6 +5,7 @@ import math
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,21 +99,36 @@ class Progress:
 
 
 def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
-    """Run what is left, telling of each chunk; the rows of each group go to the folder as soon as it is finished."""
-    data: dict[tuple, Data] = {}
-    for one in planned.groups:
+    """Run what is left, telling of each chunk; the rows of each group go to the folder as soon as it is finished.
+
+    While one group runs, the next one is compiled: where trials are short that is half of the time.
+    """
+    held_out: dict[tuple, Data] = {}
+
+    def compiled(one: Group) -> tuple[Group, Task, Data, Program]:
         first = one.trials[0]
         key = first.task, first.seq_len, first.num_validation, first.num_test
-        if key not in data:
-            data = {key: make_data(planned.tasks[key[:2]], *key[2:])}  # one task's data in memory at a time
-        yield from _run_group(one, planned.tasks[key[:2]], data[key], folder)
+        task = planned.tasks[key[:2]]
+        if key not in held_out:
+            held_out.clear()  # one task's data in memory at a time, beside that of the group under way
+            held_out[key] = make_data(task, *key[2:])
+        return one, task, held_out[key], make_program(one, task, held_out[key])
+
+    with ThreadPoolExecutor(max_workers=1) as compiler:
+        coming = [compiler.submit(compiled, one) for one in planned.groups[:1]]
+        for one in (*planned.groups[1:], None):
+            if not coming:
+                break
+            ready = coming.pop().result()
+            if one is not None:
+                coming.append(compiler.submit(compiled, one))
+            yield from _run_group(*ready, folder)
     folder.forget_checkpoints()
 
 
-def _run_group(one: Group, task: Task, data: Data, folder: Folder) -> Iterator[Progress]:
+def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Folder) -> Iterator[Progress]:
     first = one.trials[0]
     num_chunks = first.num_steps // first.eval_every
-    program = make_program(one, task, data)
     state = program.state
     norms_at_start = np.asarray(program.log_gradient_norms(state.params))
     empty = np.full((num_chunks, program.width), np.nan, np.float32)

@@ -29,6 +29,7 @@ from rnnjax.errors import unknown
 
 DEFAULT = "lstm_gates"
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
+LOG_WIDTH = 160
 
 
 SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "mnist_pixels")  # each a file of this folder that holds a SWEEP
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     args = parser().parse_args(argv)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where --cell my_module:my_factory is looked for
     with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)

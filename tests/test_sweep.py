@@ -79,9 +79,10 @@ def until(process, pattern) -> list[str]:
 
 
 def here(capsys, *arguments) -> tuple[int, str]:
-    """The command in this process: exit code, and what it said in one line."""
+    """The command in this process: exit code, and what it said, in one line (errors: on stderr)."""
     code = sweep.main([str(word) for word in arguments])
-    return code, " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr()
+    return code, " ".join((said.err if code else said.out).split())
 
 
 def runs_of(folder) -> pd.DataFrame:
