@@ -39,7 +39,7 @@ class Folder:
         config = self.path / "config.json"
         today = datetime.date.today().isoformat()
         if config.exists():
-            old = json.loads(config.read_text())
+            old = _read_config(config)
             self._refuse_a_changed_spec(sweep, old)
             today = old["date"]
         content = {**sweep.describe(), "command": command, "date": today}
@@ -90,6 +90,13 @@ class Folder:
 
     def forget_checkpoints(self) -> None:
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}; delete it or give another --out") from error
 
 
 def _write(path: Path, text: str) -> None:

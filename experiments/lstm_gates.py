@@ -16,7 +16,9 @@ SWEEP = Sweep(
         "The tanh RNN fails first (Bengio et al. 1994). The forget gate decides how far the gradient reaches: with its "
         "bias at 0 the reach is a few steps, with a large or chrono bias it spans the lag (Gers et al. 2000; "
         "Jozefowicz et al. 2015; Tallec & Ollivier 2018), and the cell without one keeps everything. Coupling gates or "
-        "dropping peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015)."
+        "dropping peepholes costs nothing; forget gate and output activation matter most (Greff et al. 2015). Chrono "
+        "also closes the input gate (b_i = -b_f), which a cell without one (NIG) or with a coupled one cannot use, "
+        "while the cell without a forget gate (NFG) starts with b_i = 0: part of what they differ in may be that."
     ),
     base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
     axes={

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.spec import Trial, build_cell
 from rnnjax.cell import Cell
 from rnnjax.compose import stack
-from rnnjax.gradients import gradient_by_lag
+from rnnjax.gradients import gradient_by_lag, mean_by_lag
 from rnnjax.model import make_model
 from rnnjax.tasks.base import Task
 from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
@@ -87,14 +87,23 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
     _trainer(trial, task)
     cell = network(trial, task)
     model = make_model(cell, task.output_size, outputs=task.outputs)
-    shapes = jax.eval_shape(partial(model.init, input_size=task.input_size), jax.random.key(0))
 
     def one_step(params, x, key):
         p = cell.prepare(params, key, x.shape)
         return cell.step(p, cell.initial_carry(params, x.shape[:-1]), cell.project(p, x))
 
     x = jax.ShapeDtypeStruct((2, task.input_size), jnp.float32)
-    closed = jax.make_jaxpr(one_step)(shapes.recurrent, x, jax.random.key(0))
+    try:
+        shapes = jax.eval_shape(partial(model.init, input_size=task.input_size), jax.random.key(0))
+        closed, after = jax.make_jaxpr(one_step, return_shape=True)(shapes.recurrent, x, jax.random.key(0))
+        before = jax.eval_shape(lambda params: cell.initial_carry(params, x.shape[:-1]), shapes.recurrent)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cell {trial.cell!r}: {error}") from error
+    for what, given, needed in (("carry", after[0], before), ("output", after[1].shape, (2, cell.output_size))):
+        if given != needed:
+            raise ValueError(
+                f"cell {trial.cell!r}: its step returns the {what} {given}, but the contract wants {needed}"
+            )
     digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
     for constant in closed.consts:
         digest.update(np.asarray(constant).tobytes())
@@ -149,7 +158,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
             return jax.vmap(task.loss, (batch_axis, 0))(outputs, examples.target)
 
         log_norms = gradient_by_lag(cell, params.recurrent, xs, loss, lengths=examples.length)
-        return jax.nn.logsumexp(log_norms, axis=1) - jnp.log(log_norms.shape[1])
+        return mean_by_lag(log_norms, examples.length)
 
     data = jax.device_put(data, NamedSharding(mesh, everywhere))
     keys = spread(_keys(trials))

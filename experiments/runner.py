@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,6 @@ class Progress:
 
     group: Group
     step: int
-    validation_loss: np.ndarray  # of each trial
     finished: bool = False
 
 
@@ -104,6 +104,7 @@ def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
     While one group runs, the next one is compiled: where trials are short that is half of the time.
     """
     held_out: dict[tuple, Data] = {}
+    git_commit()  # of the code that runs, not of what is there when a long run ends
 
     def compiled(one: Group) -> tuple[Group, Task, Data, Program]:
         first = one.trials[0]
@@ -156,7 +157,7 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
                 checkpoints = checkpoints or Checkpoints(path)
                 checkpoints.save(done, (jax.device_get(state), metrics, run_seconds))
                 last_save = time.perf_counter()
-            yield Progress(one, done * first.eval_every, metrics.validation_loss[done - 1, : len(one.trials)])
+            yield Progress(one, done * first.eval_every)
     finally:
         if checkpoints is not None:
             checkpoints.close()
@@ -180,7 +181,7 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
     shared = _shared_columns(one, program, data, run_seconds)
     rows = [_row(outcome, task, shared) for outcome in outcomes]
     folder.add(rows, pd.concat([_curves(outcome) for outcome in outcomes], ignore_index=True))
-    yield Progress(one, first.num_steps, metrics.validation_loss[-1, : len(one.trials)], finished=True)
+    yield Progress(one, first.num_steps, finished=True)
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,7 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
         "gradient_horizon": at_start.steps,
         "gradient_horizon_censored": at_start.censored,
         "gradient_horizon_trained": at_end.steps,
+        "gradient_horizon_trained_censored": at_end.censored,
         **{column: shared[column] for column in shared if column != "num_params"},
     }
 
@@ -272,8 +274,9 @@ def _curves(outcome: _Outcome) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[CURVES].astype({"value": "float32"})
 
 
+@cache
 def git_commit() -> str:
-    """The commit of this code, marked where files differ from it; "unknown" outside a repository."""
+    """The commit of this code when first asked, marked where files differ from it; "unknown" outside a repository."""
     here = Path(__file__).parent
     try:
         found = subprocess.run(

@@ -194,9 +194,11 @@ def factory_of(name: str) -> Callable[..., Cell]:
     if not all(part.isidentifier() for part in re.split("[:.]", name)):
         raise ValueError(f"cell {name!r} is not of the form my_module:my_factory")
     module_name, factory_name = name.rsplit(":", 1)
+    if module_name in CELLS:
+        raise ValueError(f"cell {name!r}: options are KEY=VALUE, as in {module_name}:{factory_name}=true")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # whatever a user's module raises while it is imported
         raise ValueError(f"cell {name!r}: cannot import module {module_name!r} ({error})") from error
     if not callable(getattr(module, factory_name, None)):
         known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
@@ -223,7 +225,7 @@ def _build_cell(text: str, hidden_size: int) -> Cell:
     for option in options:
         if option not in known:
             raise ValueError(unknown(f"option of cell {name!r}", option, known))
-    values = {k: parse_option(k, v) for k, v in options.items()}
+    values = {k: parse_option(k, v, known[k].default) for k, v in options.items()}
     try:
         cell = factory(hidden_size, **values)
     except (TypeError, ValueError) as error:
@@ -233,9 +235,21 @@ def _build_cell(text: str, hidden_size: int) -> Cell:
     return cell
 
 
-def parse_option(option: str, text: str) -> Any:
-    """The value of a cell option from its text: numbers, true, false, none, biases, names of activations."""
+def parse_option(option: str, text: str, default: Any = None) -> Any:
+    """The value of a cell option from its text: numbers, true, false, none, biases, names of activations.
+
+    An option whose default is true or false takes nothing else; one whose default is a number, no true, false or none.
+
+    Raises:
+      ValueError: a text that is none of these, or not what this option takes.
+    """
     lowered = text.lower()
+    if isinstance(default, bool) and lowered not in ("true", "false"):
+        raise ValueError(f"{option}={text!r}; allowed: true, false")
+    if isinstance(default, float | int) and not isinstance(default, bool) and lowered in ("true", "false", "none"):
+        raise ValueError(f"{option}={text!r} is not a number")
+    if callable(default) and not option.endswith("activation"):
+        raise ValueError(f"{option} takes a function, so it cannot be given here; use a cell of your own for it")
     if option.endswith("activation"):
         if text not in ACTIVATIONS:
             raise ValueError(unknown(f"value of {option}", text, ACTIVATIONS))
@@ -250,9 +264,12 @@ def parse_option(option: str, text: str) -> Any:
             raise ValueError(f"{option}={text!r} is not chrono(t_max) or uniform(low,high)") from None
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
-            pass
+            continue
+        if not math.isfinite(number):
+            raise ValueError(f"{option}={text!r} must be finite")
+        return number
     raise ValueError(
         f"{option}={text!r} is not understood; allowed: a number, true, false, none, chrono, chrono(t_max), "
         "uniform(low,high), and for activations " + ", ".join(ACTIVATIONS)

@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import os
 import re
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 from rich.table import Table
 
 from experiments.folder import Folder
+from experiments.record import command
 from experiments.report import write_report
 from experiments.runner import Plan, plan, run
 from experiments.spec import FIELDS, Sweep, parse_field, variant, with_options
@@ -67,8 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where --cell my_module:my_factory is looked for
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
     with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", num_cores())
     try:
         if args.list:
             list_sweeps(console)
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.dry_run:
             show_plan(console, sweep, planned)
             return 0
-        folder.prepare(sweep, command(argv))
+        folder.prepare(sweep, command("experiments.sweep", argv))
         execute(console, sweep, planned, folder)
         return 0
     except (ValueError, OSError) as error:
@@ -89,6 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("\nstopped; what is finished is kept, and the same command goes on from here")
         return 130
+
+
+def num_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def list_sweeps(console: Console) -> None:
@@ -106,7 +112,11 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
     """
     base, axes = sweep.base, dict(sweep.axes)
     axis_texts = [_key_and_values(text, "--axis") for text in args.axis]
-    axes |= {key: [parse_field(key, value) for value in values] for key, values in axis_texts if key in FIELDS}
+    for key, values in axis_texts:
+        if key in FIELDS:  # a value that sets other fields with it keeps doing so
+            bundles = {v[key]: v for v in axes.get(key, ()) if isinstance(v, Mapping) and key in v}
+            parsed = [parse_field(key, value) for value in values]
+            axes[key] = [bundles.get(value, value) for value in parsed]
     for text in args.set:
         key, (value,) = _key_and_values(text, "--set", most=1)
         if key in FIELDS:
@@ -141,17 +151,6 @@ def _key_and_values(text: str, option: str, most: int | None = None) -> tuple[st
     if not equals or not key or not all(values):
         raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
     return key.strip(), [value.strip() for value in values]
-
-
-def command(argv: Sequence[str]) -> str:
-    """The command as it is recorded: without --data-dir, which differs from machine to machine."""
-    kept, skip = [], False
-    for word in argv:
-        if skip or word.startswith("--data-dir"):
-            skip = word == "--data-dir"
-            continue
-        kept.append(word)
-    return shlex.join(["python", "-m", "experiments.sweep", *kept])
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan) -> None:

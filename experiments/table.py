@@ -21,7 +21,7 @@ KEYS = ["task", "seq_len", "variant"]
 SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]
-FLAGS = ["solved", "diverged", "gradient_horizon_censored"]
+FLAGS = ["solved", "diverged", "gradient_horizon_censored", "gradient_horizon_trained_censored"]
 NUMBERS = [
     *["seq_len", "hidden_size", "num_layers", "num_params", "num_steps", "learning_rate", "clip_norm", "clip_value"],
     *["l1", "l2", "batch_size", "seed", "train_loss", "validation_loss", "validation_accuracy", "test_loss"],
@@ -194,10 +194,11 @@ def _summarise(rows: pd.DataFrame) -> dict:
     solved, loss, accuracy = (outcomes(rows, metric) for metric in METRICS)
     low, high = wilson(solved.sum(), len(solved))
     accuracy_low, accuracy_high = bootstrap([accuracy], np.mean)
-    horizon = rows["gradient_horizon"]
-    if "gradient_horizon_censored" in rows:
-        horizon = horizon.mask(rows["gradient_horizon_censored"], np.inf)
-    trained = rows["gradient_horizon_trained"]
+    horizons = {}
+    for name in ("gradient_horizon", "gradient_horizon_trained"):
+        censored = f"{name}_censored"
+        beyond = rows[censored] if censored in rows else rows[name] > rows["seq_len"]
+        horizons[name] = _median(rows[name].mask(beyond, np.inf))
     constant = ["num_params", "chance_loss", "chance_accuracy", "num_train", "num_validation", "num_test"]
     return {
         "n": len(rows),
@@ -212,8 +213,7 @@ def _summarise(rows: pd.DataFrame) -> dict:
         "test_accuracy_high": accuracy_high,
         "steps_to_solve": _median(rows["steps_to_solve"]),
         **{name: rows[name].iloc[0] for name in SETTINGS if name in rows},
-        "gradient_horizon": _median(horizon),
-        "gradient_horizon_trained": _median(trained.mask(trained > rows["seq_len"], np.inf)),
+        **horizons,
         **{name: rows[name].iloc[0] for name in constant},
         "diverged": int(diverged(rows).sum()),
         "run_seconds": rows["run_seconds"].sum(),

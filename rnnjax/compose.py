@@ -41,7 +41,8 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
     """One cell over the sequence in each direction; outputs side by side, [T, *B, O_forward + O_backward].
 
     The backward cell (by default the same, with parameters of its own) starts at each sequence's own last step. The
-    carry returned is the pair of final carries; none can be given, for the backward one would come from the future.
+    carry returned is the pair of final carries; none can be given, for the backward one would come from the future. A
+    reset at t parts step t from t - 1 in both directions, so that what a reset parts is read as if run alone.
     Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11).
     """
     cells = (forward, forward if backward is None else backward)
@@ -53,9 +54,13 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
         if carry is not None:
             raise ValueError("a bidirectional layer takes no carry: its backward half starts at the sequence's end")
         keys = (None, None) if key is None else jax.random.split(key)
+        both = (resets, None)
+        if resets is not None:  # running back, the state is reset before the last step of what lies before t
+            resets = jnp.asarray(resets)
+            both = (resets, jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])]))
         runs = [
-            unroll(c, p, xs, lengths=lengths, resets=resets, reverse=reverse, key=k, **options)
-            for c, p, k, reverse in zip(cells, params, keys, (False, True), strict=True)
+            unroll(c, p, xs, lengths=lengths, resets=r, reverse=reverse, key=k, **options)
+            for c, p, k, r, reverse in zip(cells, params, keys, both, (False, True), strict=True)
         ]
         return tuple(c for c, _ in runs), jnp.concatenate([ys for _, ys in runs], axis=-1)
 

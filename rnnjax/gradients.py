@@ -97,6 +97,21 @@ def _times(leaves: list[Array], factors: Array) -> list[Array]:
     return [leaf * factors.reshape(factors.shape + (1,) * (leaf.ndim - factors.ndim)) for leaf in leaves]
 
 
+def mean_by_lag(log_norms: Array, lengths: Array | None = None) -> Array:
+    """log of the gradient's norm at each lag, averaged over the examples that reach it: [T] from [T, *B].
+
+    Args:
+      log_norms: as `gradient_by_lag` returns them.
+      lengths: [*B], those given there; without them every example reaches every lag.
+    """
+    num_lags = len(log_norms)
+    log_norms = jnp.reshape(log_norms, (num_lags, -1))
+    reached = jnp.full(num_lags, log_norms.shape[1])
+    if lengths is not None:
+        reached = jnp.sum(jnp.arange(1, num_lags + 1)[:, None] <= jnp.ravel(lengths), axis=1)
+    return jax.nn.logsumexp(log_norms, axis=1) - jnp.log(jnp.maximum(reached, 1))
+
+
 class Horizon(NamedTuple):
     """How many steps it takes the gradient to fall by a factor e."""
 
@@ -105,19 +120,16 @@ class Horizon(NamedTuple):
 
 
 def gradient_horizon(log_norms: Array) -> Horizon:
-    """The horizon of log gradient norms [T] or [T, *B], as `gradient_by_lag` returns them.
+    """The horizon of the logarithms [T] of the gradient's norms d_k at lags k = 1..T, as `mean_by_lag` returns them.
 
-    With d_k the norm at lag k averaged over examples, the horizon is -1 / slope of log d_k, by least squares over the
-    lags k >= T/4 with d_k > 1e-30 (over all such lags, should fewer than two of them reach T/4: the gradient is gone
-    before); infinite if the slope is not negative, 0 if fewer than two lags have any gradient, NaN if a norm is NaN or
-    infinite.
+    It is -1 / slope of log d_k, by least squares over the lags k >= T/4 with d_k > 1e-30 (over all such lags, should
+    fewer than two of them reach T/4: the gradient is gone before); infinite if the slope is not negative, 0 if fewer
+    than two lags have any gradient, NaN if a norm is NaN or infinite.
     """
-    log_norms = np.asarray(log_norms, np.float64)
-    if not (log_norms < np.inf).all():
+    log_d = np.asarray(log_norms, np.float64)
+    if not (log_d < np.inf).all():
         return Horizon(float("nan"), censored=False)
-    num_lags = len(log_norms)
-    each = log_norms.reshape(num_lags, -1)
-    log_d = np.logaddexp.reduce(each, axis=1) - np.log(each.shape[1])
+    num_lags = len(log_d)
     lags = np.arange(1, num_lags + 1)
     visible = log_d > np.log(SMALLEST)
     late = visible & (lags >= num_lags / 4)

@@ -43,6 +43,8 @@ class Uniform(NamedTuple):
     high: float
 
     def __call__(self, key: Array, size: int) -> Array:
+        if not -float("inf") < self.low <= self.high < float("inf"):
+            raise ValueError(f"uniform(low, high) needs finite low <= high, got {self.low}, {self.high}")
         return jax.random.uniform(key, (size,), jnp.float32, self.low, self.high)
 
 

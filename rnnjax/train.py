@@ -222,13 +222,17 @@ def make_train(
     num_validation: int = 1000,
     num_test: int = 1000,
     **options,
-) -> Callable[[Array], Result]:
+) -> Callable[..., Result]:
     """A pure `train(key) -> Result`: num_steps of training, then a test of the parameters that validated best.
+
+    `train` also takes another Hyper, and the data (`make_data`), which belong among the arguments of a compiled call
+    when they are large. So seeds are `jax.vmap(train)(keys)`, and learning rates
+    `jax.vmap(lambda rate: train(key, Hyper(rate)))(rates)`.
 
     Args:
       task: what to learn.
       network: cell or layer to learn it with.
-      hyper: learning rate, clipping and penalties.
+      hyper: learning rate, clipping and penalties, unless `train` is given others.
       num_steps: training steps; a multiple of `steps_per_chunk`.
       num_validation, num_test: sizes of the held-out sets of a sampled task.
       options: of `make_trainer` (optimizer, batch_size, steps_per_chunk, ...) and of `unroll`.
@@ -237,9 +241,9 @@ def make_train(
     if num_steps % steps_per_chunk:
         raise ValueError(f"num_steps={num_steps} must be a multiple of steps_per_chunk={steps_per_chunk}")
     trainer = make_trainer(task, network, **options)
-    data = make_data(task, num_validation, num_test)
+    held_out = make_data(task, num_validation, num_test)
 
-    def train(key: Array) -> Result:
+    def train(key: Array, hyper: Hyper = hyper, data: Data = held_out) -> Result:
         def one_chunk(state, _):
             return trainer.chunk(state, key, hyper, data)
 

@@ -107,10 +107,22 @@ def test_bidirectional_equals_each_sequence_alone():
     for b, n in enumerate(LENGTHS):
         xs, resets = XS[:n, b], RESETS[:n, b]
         carry_ahead, first = unroll(lstm(H), params[0], xs, resets=resets)
-        carry_back, second = unroll(gru(6), params[1], xs[::-1], resets=resets[::-1])
+        parted_back = np.append(resets[1:], False)[::-1]
+        carry_back, second = unroll(gru(6), params[1], xs[::-1], resets=parted_back)
         assert_close(ys[:n, b], np.concatenate([first, second[::-1]], axis=-1))
         assert np.all(ys[n:, b] == 0)
         assert_close(jax.tree.map(lambda leaf: leaf[b], (ahead, back)), (carry_ahead, carry_back))
+
+
+def test_a_reset_parts_a_sequence_in_both_directions():
+    both = bidirectional(lstm(H), gru(6))
+    params = params_of(both)
+    resets = np.zeros((T, B), bool)
+    resets[3] = True
+    _, whole = both.apply(params, XS, resets=resets)
+    _, before = both.apply(params, XS[:3])
+    _, after = both.apply(params, XS[3:])
+    assert_close(whole, np.concatenate([before, after]))
 
 
 def test_bidirectional_has_parameters_of_its_own_for_each_direction():

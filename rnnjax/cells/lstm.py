@@ -72,13 +72,15 @@ def lstm(
     `input_bias` is given.
 
     Carry: LSTMCarry(h [*B, O], c [*B, H], and the gates [*B, K*H] with gate recurrence). Output: hₜ [*B, O], O = H
-    unless projected. Packing: i, f, g, o. Parameters: 4H(I + H + 1) as it stands.
+    unless projected. Packing: i, f, g, o. Parameters: 4H(I + H + 1) as it stands; H(I + H + 1)
+    less for a gate removed or coupled, H more for the peephole of each gate, (KH)² for R with K gates; projected
+    4H(I + O + 1) + HO.
     Init: W glorot uniform and U orthogonal per gate, b_f = 1, other biases zero, peepholes zero, R orthogonal per gate,
     W_proj glorot uniform.
     Differs from the papers: biases and initial values are the usual ones of today, not theirs.
     References: Hochreiter & Schmidhuber 1997, Neural Computation 9(8); Gers, Schmidhuber & Cummins 2000 (forget gate);
     Gers, Schraudolph & Schmidhuber 2002 (peepholes); Sak et al. 2014, arXiv:1402.1128 (projection); Greff et al. 2015,
-    arXiv:1503.04069, sections 2 and 3 (the variants).
+    arXiv:1503.04069 (the variants).
 
     Raises:
       ValueError: `coupled` without a forget gate or with the input gate removed; gate recurrence without a gate; a bias
