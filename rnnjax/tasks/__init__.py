@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rnnjax.errors import unknown
 from rnnjax.tasks.adding import adding, adding_1997, adding_anywhere
 from rnnjax.tasks.base import Example, Task
+from rnnjax.tasks.binary_addition import binary_addition
 from rnnjax.tasks.copy_memory import copy_memory
 from rnnjax.tasks.mnist import (
     NUM_PIXELS,
@@ -28,6 +29,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "adding_1997": adding_1997,
     "copy_memory": copy_memory,
     "recall": recall,
+    "binary_addition": binary_addition,
     "temporal_order": temporal_order,
     "temporal_order_3": temporal_order_3,
     "mnist_pixels": mnist_pixels,
