@@ -360,7 +360,7 @@ def test_an_unknown_option_of_the_command(capsys):
     ],
 )
 def test_the_command_that_is_recorded(words, recorded):
-    assert sweep.command(words) == f"python -m experiments.sweep {recorded}"
+    assert sweep.command("experiments.sweep", words) == f"python -m experiments.sweep {recorded}"
 
 
 def test_options_of_the_command_are_not_abbreviated(capsys):
