@@ -80,7 +80,7 @@ class Folder:
         new = pd.DataFrame(rows)
         old_curves, old_runs = self.curves(), self.runs()
         joined = pd.concat([old_curves, curves], ignore_index=True) if len(old_curves) else curves
-        _write_with(self.path / "curves.parquet", lambda path: joined.to_parquet(path, index=False))
+        _write_with(self.path / "curves.parquet", lambda path: joined.to_parquet(path, index=False, compression="zstd"))
         runs = pd.concat([old_runs, new], ignore_index=True) if len(old_runs) else new
         _write_with(self.path / "runs.csv", lambda path: runs.to_csv(path, index=False))
 

@@ -257,7 +257,7 @@ def _shared_columns(one: Group, program: Program, data: Data, run_seconds: float
 
 
 def _curves(outcome: _Outcome) -> pd.DataFrame:
-    """The curves of a trial in long form; gradient norms in powers of ten, for they may be far below float32."""
+    """The curves of a trial in long form; gradient norms as powers of ten (they may be far below float32), to 0.001."""
     every = outcome.trial.eval_every
     series: dict[str, tuple[Sequence[int], np.ndarray]] = {}
     for quantity, values in outcome.metrics._asdict().items():
@@ -266,7 +266,7 @@ def _curves(outcome: _Outcome) -> pd.DataFrame:
         ("log10_gradient_norm", outcome.norms_at_start),
         ("log10_gradient_norm_trained", outcome.norms_at_end),
     ):
-        series[quantity] = np.arange(1, len(norms) + 1), norms / math.log(10)
+        series[quantity] = np.arange(1, len(norms) + 1), np.round(norms / math.log(10), 3)
     frames = [
         pd.DataFrame({"trial_id": outcome.trial.id, "quantity": quantity, "index": index, "value": values})
         for quantity, (index, values) in series.items()
