@@ -54,11 +54,12 @@ def _stack(cell: Cell, num_layers: int) -> Cell:
     return cell if num_layers == 1 else stack(*[cell] * num_layers)
 
 
-def group(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> list[Group]:
+def group(trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset[str] = frozenset()) -> list[Group]:
     """Groups of at most MAX_WIDTH trials that compile to the same program, in order of first appearance.
 
     They may differ in what is traced (seed, learning rate, clipping, penalties) and in initial values. Whether two
     cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list of either.
+    Every trial is built and traced; those whose id is in `finished` are in no group.
     """
     programs: dict[Trial, str] = {}
     members: dict[tuple[Trial, str], list[Trial]] = {}
@@ -70,7 +71,8 @@ def group(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> list[Group]:
             programs[static], size = _signature(static, tasks[static.task, static.seq_len])
             sizes[replace(static, cell=""), programs[static]] = size
         key = replace(static, cell=""), programs[static]
-        members.setdefault(key, []).append(trial)
+        if trial.id not in finished:
+            members.setdefault(key, []).append(trial)
     return [
         Group(tuple(some[start : start + MAX_WIDTH]), sizes[key])
         for key, some in members.items()

@@ -65,8 +65,7 @@ def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: str | N
         key = trial.task, trial.seq_len
         if key not in tasks:
             tasks[key] = make_task(*key, data_dir)
-    group(trials, tasks)  # builds and traces every cell, finished or not
-    return Plan(tuple(group([trial for trial in trials if trial.id not in finished], tasks)), tasks)
+    return Plan(tuple(group(trials, tasks, finished)), tasks)
 
 
 def _check(trial: Trial) -> None:
