@@ -6,7 +6,6 @@ runs over as many bits as their sum has.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 
 from experiments.record import provenance, record
 from experiments.spec import build_cell, variant
+from experiments.start import start
 from rnnjax.errors import unknown
 from rnnjax.model import Model, make_model
 from rnnjax.tasks.base import Example, Task
@@ -231,20 +231,7 @@ def check(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = parser().parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
-    sys.path.insert(0, os.getcwd())  # where --cell my_module:my_factory is looked for
-    try:
-        check(args)
-        run(console, args, check_pairs(args.add), argv)
-        return 0
-    except (ValueError, OSError) as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        console.print("\nstopped")
-        return 130
+    return start(run, parser(), argv)
 
 
 def progress(console: Console, title: str, num_chunks: int, every: int) -> tuple[Any, Callable]:
@@ -268,8 +255,10 @@ def progress(console: Console, title: str, num_chunks: int, every: int) -> tuple
     return (bar if console.is_terminal else nullcontext()), tell
 
 
-def run(console: Console, args: argparse.Namespace, pairs: list[tuple[int, int]], argv: Sequence[str]) -> None:
+def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Train, evaluate, add what is asked, record where asked."""
+    check(args)
+    pairs = check_pairs(args.add)
     sizes = (args.hidden_size, args.optimizer, args.batch_size, args.eval_every)
     network = make_network(args.cell, args.bits, *sizes)
     split, held_out = evaluation_pairs(args.bits)

@@ -139,10 +139,10 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
     path = folder.checkpoints(one, program.width)
     if path.exists():
         checkpoints = Checkpoints(path)
-        saved = checkpoints.latest((jax.device_get(state), metrics, run_seconds))
+        saved = checkpoints.latest(state=jax.device_get(state), curves=metrics)
         if saved is not None:
-            done, (state, metrics, run_seconds) = saved
-            state = program.spread(state)
+            done, run_seconds, parts = saved
+            state, metrics = program.spread(parts["state"]), Metrics(*map(np.array, parts["curves"]))
     last_save = time.perf_counter()
     try:
         while done < num_chunks:
@@ -154,7 +154,7 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
             run_seconds += time.perf_counter() - start
             if time.perf_counter() - last_save > CHECKPOINT_SECONDS:
                 checkpoints = checkpoints or Checkpoints(path)
-                checkpoints.save(done, (jax.device_get(state), metrics, run_seconds))
+                checkpoints.save(done, run_seconds, state=state, curves=metrics)
                 last_save = time.perf_counter()
             yield Progress(one, done * first.eval_every)
     finally:

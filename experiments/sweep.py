@@ -8,11 +8,10 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-import jax
 import pandas as pd
 from rich.console import Console, Group as Lines
 from rich.live import Live
@@ -24,12 +23,12 @@ from experiments.record import command
 from experiments.report import write_report
 from experiments.runner import Plan, plan, run
 from experiments.spec import FIELDS, Sweep, parse_field, variant, with_options
+from experiments.start import start
 from experiments.table import live_table
 from rnnjax.errors import unknown
 
 DEFAULT = "lstm_gates"
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
-LOG_WIDTH = 160
 
 
 SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "mnist_pixels")  # each a file of this folder that holds a SWEEP
@@ -63,38 +62,22 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = parser().parse_args(argv)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
-    sys.path.insert(0, os.getcwd())  # where --cell my_module:my_factory is looked for
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
-    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
-        jax.config.update("jax_num_cpu_devices", num_cores())
-    try:
-        if args.list:
-            list_sweeps(console)
-            return 0
-        sweep = load(args.name)
-        sweep = adjusted(sweep.at_full_size() if args.full else sweep, args)
-        folder = Folder(args.out or os.path.join("results", args.name if args.full else f"{args.name}-quick"))
-        planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
-        if args.dry_run:
-            show_plan(console, sweep, planned)
-            return 0
-        folder.prepare(sweep, command("experiments.sweep", argv))
-        execute(console, sweep, planned, folder)
-        return 0
-    except (ValueError, OSError) as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
-        return 130
+    return start(run_sweep, parser(), argv)
 
 
-def num_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
+    if args.list:
+        list_sweeps(console)
+        return
+    sweep = load(args.name)
+    sweep = adjusted(sweep.at_full_size() if args.full else sweep, args)
+    folder = Folder(args.out or os.path.join("results", args.name if args.full else f"{args.name}-quick"))
+    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
+    if args.dry_run:
+        show_plan(console, sweep, planned)
+        return
+    folder.prepare(sweep, command("experiments.sweep", argv))
+    execute(console, sweep, planned, folder)
 
 
 def list_sweeps(console: Console) -> None:

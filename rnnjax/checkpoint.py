@@ -1,36 +1,67 @@
 """Checkpoints of a running training, through orbax."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 
 class Checkpoints:
     """The newest states of one training in a folder; writing goes on in the background.
 
-    A state is any pytree of arrays. A checkpoint that was cut off while being written is never seen: orbax renames a
-    finished one into place.
+    A checkpoint is a number (how far training has come), named parts, each a pytree of arrays that can be read without
+    the others, and a note, which is whatever JSON holds. One that was cut off while being written is never seen: orbax
+    renames a finished one into place. One that was damaged later is told of and passed over for the one before it.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
+    def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print):
         import orbax.checkpoint as ocp  # slow to import, and not every run needs it
 
         self._ocp = ocp
+        self._folder = Path(folder).absolute()
+        self._warn = warn
         self._manager = ocp.CheckpointManager(
-            Path(folder).absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+            self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         )
 
-    def save(self, step: int, state: Any) -> None:
-        self._manager.save(step, args=self._ocp.args.StandardSave(state))
+    def save(self, step: int, note: Any = None, **parts: Any) -> None:
+        """Keep these parts. They are copied before this returns, so their buffers may be used again at once."""
+        args = self._ocp.args
+        copies = jax.tree.map(np.array, jax.device_get(parts))
+        items = {name: args.StandardSave(part) for name, part in copies.items()}
+        self._manager.save(step, args=args.Composite(note=args.JsonSave({"note": note}), **items))
 
-    def latest(self, like: Any) -> tuple[int, Any] | None:
-        """(step, state) of the newest checkpoint, in the shapes and dtypes of `like`; None where there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        abstract = jax.eval_shape(lambda: like)
-        return step, self._manager.restore(step, args=self._ocp.args.StandardRestore(abstract))
+    def latest(self, **like: Any) -> tuple[int, Any, dict[str, Any]] | None:
+        """(step, note, parts) of the newest checkpoint that can be read; None where there is none.
+
+        Args:
+          like: for each part wanted, a pytree of its structure, shapes and dtypes.
+
+        Raises:
+          ValueError: there are checkpoints, and none can be read.
+        """
+        args = self._ocp.args
+        wanted = {name: args.StandardRestore(jax.eval_shape(lambda part=part: part)) for name, part in like.items()}
+        failures = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = self._manager.restore(step, args=args.Composite(note=args.JsonRestore(), **wanted))
+            except Exception as error:  # orbax raises many kinds for files that are cut off or missing
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                failures.append((step, f"checkpoint {self._folder / str(step)} cannot be read: {reason}"))
+                continue
+            for bad, message in failures:
+                self._warn(f"{message}; going on from checkpoint {step}")
+                shutil.rmtree(self._folder / str(bad), ignore_errors=True)
+            if failures:
+                self._manager.reload()
+            return step, restored["note"]["note"], {name: restored[name] for name in like}
+        if failures:
+            raise ValueError("; ".join(message for _, message in failures) + "; delete the folder to begin anew")
+        return None
 
     def close(self) -> None:
         """Wait for what is being written."""

@@ -70,7 +70,7 @@ def toy(train: Example | None = None, held_out: Example | None = None) -> Task:
 
 def by_hand(params: ModelParams, batch: Example):
     """Loss, accuracy and gradient (a, W, b) of the linear cell on the toy task."""
-    a, w, b = (np.float64(np.squeeze(p)) for p in params)
+    a, w, b = (np.float64(np.squeeze(p)) for p in params[:3])
     x1, x2 = batch.inputs[:, 0, 0].astype(np.float64), batch.inputs[:, 1, 0]
     h = a * x1 + x2
     e = w * h + b - batch.target

@@ -1,0 +1,41 @@
+"""How every program begins and ends: devices, errors in one line, Ctrl-C."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import jax
+from rich.console import Console
+
+LOG_WIDTH = 160  # where there is no terminal
+
+
+def start(
+    run: Callable[[Console, argparse.Namespace, list[str]], None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
+    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
+        jax.config.update("jax_num_cpu_devices", num_cores())
+    try:
+        run(console, args, argv)
+        return 0
+    except (ValueError, OSError) as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
+        return 130
+
+
+def num_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
