@@ -29,7 +29,7 @@ class Fitted(NamedTuple):
 
     state: Any  # after the last step
     best: Any  # params of the evaluation with the lowest score, on the host
-    history: list[dict[str, float]]  # an entry per evaluation: chunk, seconds, train_loss and what was measured
+    history: list[dict[str, float]]  # an entry per evaluation: what `chunk` and `evaluate` measured, and seconds
     seconds: float  # of training and evaluation, over all resumptions
     diverged: bool  # a training loss was not finite: training stopped there
 
@@ -46,7 +46,7 @@ def fit(
     *,
     evaluate: Callable[[Any], Mapping[str, float]],
     every: int,
-    score: str,
+    score: str | None,
     console: Console,
     title: str,
     put: Callable[[Any], Any] = lambda state: state,
@@ -59,12 +59,12 @@ def fit(
 
     Args:
       state: before the first chunk, with a field `params`; any pytree of arrays.
-      chunk: (state, i) -> (state, mean training loss); must depend on these two alone, so that a resumed training has
-        the same losses as an undisturbed one.
+      chunk: (state, i) -> (state, Measured), as `parallel.Learner.chunk` gives it; must depend on these two alone, so
+        that a resumed training has the same losses as an undisturbed one.
       num_chunks: how many there are in all.
       evaluate: state -> measurements, after every `every` chunks and the last.
       every: chunks between evaluations.
-      score: the measurement to minimise; a leading "-" maximises ("-validation_accuracy").
+      score: the measurement to minimise; a leading "-" maximises ("-validation_accuracy"). None takes the last.
       console, title: where and as what to report.
       put: puts a restored state on the devices.
       folder: where checkpoints go, and where an interrupted training is found again; None keeps nothing.
@@ -85,36 +85,40 @@ def fit(
     progress = _Progress(console, title, num_chunks)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # since the last evaluation
+    norms: list[float] = []
     done, seconds, best = 0, 0.0, jax.device_get(state.params)
     try:
         saved = checkpoints.latest(state=state, best=best) if checkpoints else None
         if saved is not None:
-            done, (history, losses, seconds), parts = saved
+            done, (history, losses, norms, seconds), parts = saved
             state, best = put(parts["state"]), jax.device_get(parts["best"])
             console.print(f"{title}: going on from {done} of {num_chunks}", markup=False)
         progress.begin(done)
         started, last_save = time.perf_counter() - seconds, time.perf_counter()
         with _patient_interrupt() as interrupted, progress.drawing:
             while done < num_chunks and not _diverged(history, losses):
-                state, loss = chunk(state, done)
-                losses.append(float(loss))
+                state, measured = chunk(state, done)
+                losses.append(float(measured.train_loss))
+                norms.append(float(measured.gradient_norm))
                 done += 1
                 evaluated = done % every == 0 or done == num_chunks or _diverged(history, losses)
                 if evaluated:
-                    entry = {"chunk": done, "train_loss": float(np.mean(losses)), **evaluate(state)}
-                    entry["score"] = -entry[score[1:]] if score.startswith("-") else entry[score]
+                    entry = {"chunk": done, "train_loss": np.mean(losses), "gradient_norm": max(norms)}
+                    entry |= evaluate(state)
+                    entry["score"] = _score(entry, score)
                     entry["seconds"] = time.perf_counter() - started
+                    entry = {k: float(v) for k, v in entry.items()}
                     if not math.isnan(entry["score"]) and all(entry["score"] < e["score"] for e in history):
                         best = jax.device_get(state.params)
-                    history.append({k: float(v) for k, v in entry.items()})
-                    losses = []
+                    history.append(entry)
+                    losses, norms = [], []
                     progress.tell(entry)
                     tell(state, entry)
                 progress.at(done, losses)
                 seconds = time.perf_counter() - started
                 due = evaluated or interrupted() or time.perf_counter() - last_save > CHECKPOINT_SECONDS
                 if checkpoints and due:
-                    checkpoints.save(done, (history, losses, seconds), state=state, best=best)
+                    checkpoints.save(done, (history, losses, norms, seconds), state=state, best=best)
                     last_save = time.perf_counter()
                 if interrupted() and done < num_chunks:
                     raise KeyboardInterrupt
@@ -158,6 +162,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}; delete the folder or give another") from error
+
+
+def _score(entry: Mapping[str, float], score: str | None) -> float:
+    if score is None:
+        return -entry["chunk"] if math.isfinite(entry["train_loss"]) else math.nan
+    return -entry[score[1:]] if score.startswith("-") else entry[score]
 
 
 def _diverged(history: list[dict[str, float]], losses: list[float]) -> bool:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS, cell_options
 from rnnjax.errors import unknown
-from rnnjax.initializers import Chrono, Uniform
+from rnnjax.initializers import Chrono, Normal, Uniform
 
 ACTIVATIONS: dict[str, Callable] = {
     "tanh": jnp.tanh,
@@ -256,12 +256,12 @@ def parse_option(option: str, text: str, default: Any = None) -> Any:
         return ACTIVATIONS[text]
     if lowered in ("true", "false", "none"):
         return {"true": True, "false": False, "none": None}[lowered]
-    if match := re.fullmatch(r"(chrono|uniform)\(([^()]*)\)", lowered):
+    if match := re.fullmatch(r"(chrono|normal|uniform)\(([^()]*)\)", lowered):
         try:
-            kind = {"chrono": Chrono, "uniform": Uniform}[match[1]]
+            kind = {"chrono": Chrono, "normal": Normal, "uniform": Uniform}[match[1]]
             return kind(*(float(number) for number in match[2].split(",")))
         except (TypeError, ValueError):
-            raise ValueError(f"{option}={text!r} is not chrono(t_max) or uniform(low,high)") from None
+            raise ValueError(f"{option}={text!r} is not chrono(t_max), normal(std) or uniform(low,high)") from None
     for kind in (int, float):
         try:
             number = kind(text)
@@ -272,5 +272,5 @@ def parse_option(option: str, text: str, default: Any = None) -> Any:
         return number
     raise ValueError(
         f"{option}={text!r} is not understood; allowed: a number, true, false, none, chrono, chrono(t_max), "
-        "uniform(low,high), and for activations " + ", ".join(ACTIVATIONS)
+        "normal(std), uniform(low,high), and for activations " + ", ".join(ACTIVATIONS)
     )

@@ -15,17 +15,18 @@ class Checkpoints:
     A checkpoint is a number (how far training has come), named parts, each a pytree of arrays that can be read without
     the others, and a note, which is whatever JSON holds. One that was cut off while being written is never seen: orbax
     renames a finished one into place. One that was damaged later is told of and passed over for the one before it.
+    With `read_only` nothing in the folder is touched, where a training may be running.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print):
+    def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print, read_only: bool = False):
         import orbax.checkpoint as ocp  # slow to import, and not every run needs it
 
         self._ocp = ocp
         self._folder = Path(folder).absolute()
         self._warn = warn
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        )
+        self._read_only = read_only
+        how = {"read_only": True} if read_only else {"max_to_keep": keep, "cleanup_tmp_directories": True}
+        self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(**how))
 
     def save(self, step: int, note: Any = None, **parts: Any) -> None:
         """Keep these parts. They are copied before this returns, so their buffers may be used again at once."""
@@ -55,8 +56,9 @@ class Checkpoints:
                 continue
             for bad, message in failures:
                 self._warn(f"{message}; going on from checkpoint {step}")
-                shutil.rmtree(self._folder / str(bad), ignore_errors=True)
-            if failures:
+                if not self._read_only:
+                    shutil.rmtree(self._folder / str(bad), ignore_errors=True)
+            if failures and not self._read_only:
                 self._manager.reload()
             return step, restored["note"]["note"], {name: restored[name] for name in like}
         if failures:

@@ -1,7 +1,8 @@
 """Initial values of parameters.
 
 Matrices: every initializer is a function (key, shape, dtype) -> array, as in `jax.nn.initializers`, whose own ones
-serve wherever they exist. Biases: a number, `Uniform(low, high)` or `Chrono(t_max)`, all called as (key, size).
+serve wherever they exist. Biases: a number, `Uniform(low, high)`, `Normal(std)` or `Chrono(t_max)`, all called as
+(key, size).
 """
 
 from collections.abc import Callable
@@ -48,6 +49,15 @@ class Uniform(NamedTuple):
         return jax.random.uniform(key, (size,), jnp.float32, self.low, self.high)
 
 
+class Normal(NamedTuple):
+    """Biases drawn from N(0, std²)."""
+
+    std: float
+
+    def __call__(self, key: Array, size: int) -> Array:
+        return self.std * jax.random.normal(key, (size,), jnp.float32)
+
+
 class Chrono(NamedTuple):
     """Biases log U[1, t_max - 1]: gates whose time constants spread evenly up to t_max steps.
 
@@ -63,11 +73,11 @@ class Chrono(NamedTuple):
         return jnp.log(jax.random.uniform(key, (size,), jnp.float32, 1.0, self.t_max - 1.0))
 
 
-Bias = float | Uniform | Chrono
+Bias = float | Uniform | Normal | Chrono
 
 
 def bias(value: Bias, key: Array, size: int) -> Array:
-    """A bias vector [size] from a number, `Uniform` or `Chrono`."""
-    if isinstance(value, Uniform | Chrono):
+    """A bias vector [size] from a number, `Uniform`, `Normal` or `Chrono`."""
+    if isinstance(value, Uniform | Normal | Chrono):
         return value(key, size)
     return jnp.full((size,), value, jnp.float32)

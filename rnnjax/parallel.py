@@ -36,7 +36,7 @@ class Learning(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """start(params, carry) -> Learning; chunk(state, batches, num_steps, key, data) -> (state, mean loss).
+    """start(params, carry) -> Learning; chunk(state, batches, num_steps, key, data) -> (state, Measured).
 
     `chunk` takes one optimizer step for each of the first num_steps of `batches`, leaves [steps, batch, ...]; the batch
     must be a multiple of the number of devices. `data` is whole on every device. The state given is used up.
@@ -45,9 +45,16 @@ class Learner(NamedTuple):
     """
 
     start: Callable[..., Learning]
-    chunk: Callable[..., tuple[Learning, Array]]
+    chunk: Callable[..., tuple[Learning, "Measured"]]
     place: Callable[[Any], Any]
     put: Callable[[Learning], Learning]
+
+
+class Measured(NamedTuple):
+    """Of a chunk of steps."""
+
+    train_loss: Array  # mean, penalties left out
+    gradient_norm: Array  # the largest, before clipping
 
 
 def local_mesh(batch_size: int) -> Mesh:
@@ -86,9 +93,9 @@ def make_learner(
     def start(params: Any, carry: Any = ()) -> Learning:
         return put(Learning(params, transformation.init(params), np.zeros((), np.int32), carry))
 
-    def chunk(state: Learning, batches: Any, num_steps: Array, key: Array, data: Any) -> tuple[Learning, Array]:
+    def chunk(state: Learning, batches: Any, num_steps: Array, key: Array, data: Any) -> tuple:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, weight = running
+            state, total, weight, largest = running
             batch = jax.tree.map(lambda a: a[i], batches)
             key_step = jax.random.fold_in(jax.random.fold_in(key, state.step), lax.axis_index(AXIS))
             (t, (w, carry)), gradient = jax.value_and_grad(objective, has_aux=True)(
@@ -101,11 +108,12 @@ def make_learner(
                 gradient = jax.tree.map(jnp.add, gradient, jax.grad(penalty)(state.params))
             updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
             params = optax.apply_updates(state.params, updates)
-            return Learning(params, optimizer, state.step + 1, carry), total + t, weight + w
+            largest = jnp.maximum(largest, optax.tree.norm(gradient))
+            return Learning(params, optimizer, state.step + 1, carry), total + t, weight + w, largest
 
         zero = jnp.zeros((), jnp.float32)
-        state, total, weight = lax.fori_loop(0, num_steps, one, (state, zero, zero))
-        return state, total / jnp.maximum(weight, 1)
+        state, total, weight, largest = lax.fori_loop(0, num_steps, one, (state, zero, zero, zero))
+        return state, Measured(total / jnp.maximum(weight, 1), largest)
 
     sharded = jax.shard_map(
         chunk,

@@ -23,8 +23,10 @@ OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
     "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
     "adagrad": optax.adagrad,
+    # moving average of the gradient, bias corrected, then each entry clipped at 1
+    "averaged_gradient": lambda rate: optax.chain(optax.ema(0.9), optax.clip(1.0), optax.scale_by_learning_rate(rate)),
 }
-
+SCHEDULES = ("constant", "linear", "cosine")
 
 HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
 
@@ -35,7 +37,7 @@ INIT, TRAINING = range(2)  # what a trial's key is folded with, so that no key s
 class Hyper(NamedTuple):
     """What may differ between trials that share one compiled program."""
 
-    learning_rate: Any
+    learning_rate: Any  # a number, or a schedule: step -> number
     clip_norm: Any = float("inf")  # global norm of the gradient; infinite is none
     clip_value: Any = float("inf")  # each entry of the gradient; infinite is none
     l1: Any = 0.0  # weight of Σ|w| over matrices
@@ -82,6 +84,30 @@ class Result(NamedTuple):
     test_loss: Array
     test_accuracy: Array
     diverged: Array
+
+
+def make_schedule(name: str, learning_rate: float, num_steps: int, warmup_steps: int = 0) -> Callable[[Any], Any]:
+    """Learning rate by step, for `Hyper`: up from 0 over the warm-up, then constant, or down to 0 at the last step.
+
+    Args:
+      name: "constant"; "linear", a straight line down; "cosine", learning_rate (1 + cos(pi t / T)) / 2.
+      learning_rate: the highest.
+      num_steps: of the whole training, warm-up included.
+      warmup_steps: how many lead up to the highest.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(unknown("schedule", name, SCHEDULES))
+    if not 0 <= warmup_steps < num_steps:
+        raise ValueError(f"warmup_steps={warmup_steps} must be at least 0 and below num_steps={num_steps}")
+    rest = num_steps - warmup_steps
+    after = {
+        "constant": optax.constant_schedule(learning_rate),
+        "linear": optax.linear_schedule(learning_rate, 0.0, rest),
+        "cosine": optax.cosine_decay_schedule(learning_rate, rest),
+    }[name]
+    if not warmup_steps:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), after], [warmup_steps])
 
 
 def make_optimizer(name: str, hyper: Hyper) -> optax.GradientTransformation:
@@ -184,7 +210,7 @@ def make_trainer(
 
         def objective(params, batch, key):
             loss = losses(params, batch, key)[0].mean()
-            return loss + _penalty(params, hyper), loss
+            return loss + penalty(params, hyper.l1, hyper.l2), loss
 
         def step(state: State, _) -> tuple[State, Array]:
             key = jax.random.fold_in(key_dropout, state.step)
@@ -284,8 +310,8 @@ def _batches(task: Task, train: Example | None, key: Array, first_step: Array, b
     return batch
 
 
-def _penalty(params: Any, hyper: Hyper) -> Array:
+def penalty(params: Any, l1: Any, l2: Any) -> Array:
     """l1 Σ|w| + l2 Σw² over matrices; biases go free."""
     matrices = [w for w in jax.tree.leaves(params) if w.ndim >= 2]
     absolute, squared = sum(jnp.sum(jnp.abs(w)) for w in matrices), sum(jnp.sum(w**2) for w in matrices)
-    return hyper.l1 * absolute + hyper.l2 * squared
+    return l1 * absolute + l2 * squared

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from experiments.fit import fit
-from rnnjax.parallel import Learning, local_mesh, make_evaluate, make_learner
+from rnnjax.parallel import Learning, Measured, local_mesh, make_evaluate, make_learner
 
 STEPS, BATCH, SIZE = 3, 4, 5
 RNG = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
 
 def test_divergence_stops_and_is_told():
     def chunk(state, i):
-        return state, 1.0 if i < 2 else float("nan")
+        return state, Measured(1.0 if i < 2 else float("nan"), 1.0)
 
     fitted = training(chunk=chunk)
     assert fitted.diverged
@@ -146,10 +146,10 @@ def test_padding_counts_for_nothing():
     data, key = LEARNER.place(DATA), jax.random.key(0)
     order = np.array([[0, 1, 2, 3]])
     padded = (order, np.array([[1, 1, 0, 0]], np.float32))
-    state, loss = LEARNER.chunk(LEARNER.start({"w": np.ones(SIZE, np.float32)}), padded, 1, key, data)
+    state, measured = LEARNER.chunk(LEARNER.start({"w": np.ones(SIZE, np.float32)}), padded, 1, key, data)
 
     total, (weight, _) = objective(
         {"w": np.ones(SIZE)}, (), (order[0, :2], np.ones(2)), jax.random.fold_in(jax.random.fold_in(key, 0), 0), DATA
     )
-    assert float(loss) == pytest.approx(float(total / weight), rel=1e-5)
+    assert float(measured.train_loss) == pytest.approx(float(total / weight), rel=1e-5)
     assert isinstance(state, Learning)
