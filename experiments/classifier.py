@@ -1,8 +1,9 @@
 """A text classifier: data as arrays, batches, the network, one training run. experiments/classify.py is the program."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from experiments.spec import build_cell
 from rnnjax.compose import bidirectional, dropout, stack
 from rnnjax.errors import unknown
 from rnnjax.model import OUTPUTS, Model, embedding, make_model
-from rnnjax.parallel import Measured, compiler_options, local_mesh, make_evaluate, make_learner
+from rnnjax.parallel import Learning, Measured, compiler_options, local_mesh, make_evaluate, make_learner
 from rnnjax.ragged import Ragged, make_buckets, padded_tokens, take, truncate
 from rnnjax.text import (
     TOKENIZERS,
@@ -36,7 +37,7 @@ from rnnjax.train import OPTIMIZERS, SCHEDULES, Hyper, make_optimizer, make_sche
 from rnnjax.word_vectors import ppmi_svd, read_vectors, table_for
 
 PORTIONS = 20  # an epoch is trained in so many, at most: progress and Ctrl-C between
-STEPS = 16  # batches that one call of a compiled program is given
+STEPS = 16  # batches, at most, that one call of a compiled program is given
 SPLIT_SEED = 0  # the split is the same for every seed
 CHOICES = {
     "tokenizer": tuple(TOKENIZERS),
@@ -147,9 +148,7 @@ def _load(settings: Settings, data_dir: str | None) -> tuple[Texts, int | None]:
     columns = {"text_column": settings.text_column, "label_column": settings.label_column}
     is_file = Path(settings.dataset).suffix.lower() in (".csv", ".tsv", ".parquet")
     if settings.test_file and not is_file:
-        raise ValueError(
-            f"test_file={settings.test_file!r} goes with a dataset that is a file, not {settings.dataset!r}"
-        )
+        raise ValueError(f"test_file={settings.test_file!r} goes with a file as dataset, not {settings.dataset!r}")
     if is_file:
         columns["encoding"] = settings.encoding
         train = load_texts(settings.dataset, **columns)
@@ -209,7 +208,7 @@ class Segment(NamedTuple):
     """Batches of one compiled length."""
 
     length: int
-    batches: np.ndarray  # [STEPS, B] rows of the part, -1 where there is none
+    batches: np.ndarray  # [steps, B] rows of the part, -1 where there is none
     count: int  # how many of the batches there are
 
 
@@ -322,27 +321,31 @@ class Run(NamedTuple):
     params: Any
     scores: dict[str, dict[str, float]]  # split -> loss, accuracy
     num_params: int
+
+
+class Program(NamedTuple):
+    """All that is compiled, once for every seed."""
+
+    init: Callable[[jax.Array], Learning]  # key -> the state before the first step
+    put: Callable[[Learning], Learning]
+    steps: Callable[[Learning, Segment, jax.Array], tuple[Learning, Measured]]
+    sums: Callable[[Any, Segment, str], np.ndarray]  # params, batches, part -> sum of losses, right ones, examples
+    steps_per_call: int
     compile_seconds: float
 
 
-def train(prepared: Prepared, seed: int, console: Console, title: str, folder: Path | None, config: dict) -> Run:
-    """Train one classifier; with a folder it goes on from the checkpoint there."""
+def make_program(prepared: Prepared) -> Program:
+    """Compile training and evaluation for every length of the buckets."""
     settings, boundaries = prepared.settings, prepared.boundaries
     model, mesh = make_classifier(prepared), local_mesh(settings.batch_size)
-    train_part = prepared.parts["train"]
-    num_batches = -(-len(train_part.labels) // settings.batch_size)
-    if num_batches < settings.evals_per_epoch:
-        raise ValueError(f"evals_per_epoch={settings.evals_per_epoch}, but an epoch has {num_batches} batches")
-    portions = min(PORTIONS, num_batches) // settings.evals_per_epoch * settings.evals_per_epoch
-    steps = int(np.clip(num_batches // 64, 1, STEPS))
+    num_batches = -(-len(prepared.parts["train"].labels) // settings.batch_size)
     transformation = make_transformation(settings, num_batches * settings.num_epochs + len(boundaries))
 
     def outputs(length: int, params: Any, rows: jax.Array, key: Any, data: Any):
         xs, lengths = cut(data, rows, length, settings.pad)
         logits = logits_of(settings, model.apply(params, xs, lengths if settings.masked else None, key))
         labels = data["labels"][rows]
-        counted = rows >= 0
-        return losses(settings, logits, labels), jnp.argmax(logits, axis=-1) == labels, counted
+        return losses(settings, logits, labels), jnp.argmax(logits, axis=-1) == labels, rows >= 0
 
     def objective(length: int, params, carry, rows, key, data):
         loss, _, counted = outputs(length, params, rows, key, data)
@@ -352,90 +355,93 @@ def train(prepared: Prepared, seed: int, console: Console, title: str, folder: P
         loss, correct, counted = outputs(length, params, rows, None, data)
         return (jnp.sum(loss * counted), jnp.sum(correct & counted), jnp.sum(counted)), carry
 
-    regularised = settings.l1 or settings.l2
-    learners = {
-        length: make_learner(
-            lambda *a, length=length: objective(length, *a),
-            transformation,
-            mesh,
-            penalty=(lambda params: penalty(params, settings.l1, settings.l2)) if regularised else None,
-        )
-        for length in boundaries
-    }
+    own_penalty = None
+    if settings.l1 or settings.l2:
+        own_penalty = partial(penalty, l1=settings.l1, l2=settings.l2)
+    learners = {n: make_learner(partial(objective, n), transformation, mesh, own_penalty) for n in boundaries}
     learner = learners[boundaries[0]]
     data = {name: learner.place(on_device(part)) for name, part in prepared.parts.items() if len(part.labels)}
-    key = jax.random.key(seed)
-    state = learner.start(jax.device_get(model.init(jax.random.fold_in(key, 0))))
-    key_dropout = jax.random.fold_in(key, 1)
 
-    # every program, compiled beforehand: the largest first, as it takes longest
+    def init(key: jax.Array) -> Learning:
+        return learner.start(jax.device_get(model.init(key)))
+
     started = time.perf_counter()
+    key, state = jax.random.key(0), init(jax.random.key(0))
+    steps = int(np.clip(num_batches // 64, 1, STEPS))
     rows = np.full((steps, settings.batch_size), -1, np.int32)
 
-    def compiled(length: int, part: str | None):
-        if part is None:
-            return learners[length].chunk.lower(state, rows, 1, key_dropout, data["train"]).compile()
-        evaluate = make_evaluate(lambda *a: measure(length, *a), mesh)
-        return evaluate.lower(state.params, (), rows, 1, data[part]).compile()
+    def compiled(length: int, part: str, training: bool):
+        if training:
+            return learners[length].chunk.lower(state, rows, 1, key, data[part]).compile()
+        return make_evaluate(partial(measure, length), mesh).lower(state.params, (), rows, 1, data[part]).compile()
 
+    wanted = [(length, part, False) for length in reversed(boundaries) for part in data if part != "train"]
+    wanted += [(length, "train", True) for length in reversed(boundaries)]
     with ThreadPoolExecutor() as pool:
-        jobs = {
-            (length, part): pool.submit(compiled, length, part)
-            for length in reversed(boundaries)
-            for part in (None, *(name for name in data if name != "train"))
-        }
-        programs = {which: job.result() for which, job in jobs.items()}
-    compile_seconds = time.perf_counter() - started
+        programs = dict(zip(wanted, pool.map(lambda which: compiled(*which), wanted), strict=True))
 
+    def take_steps(state: Learning, one: Segment, key: jax.Array) -> tuple[Learning, Measured]:
+        return programs[one.length, "train", True](state, one.batches, one.count, key, data["train"])
+
+    def sums(params: Any, one: Segment, part: str) -> np.ndarray:
+        found, _ = programs[one.length, part, False](params, (), one.batches, one.count, data[part])
+        return np.array([float(value) for value in jax.device_get(found)])
+
+    return Program(init, learner.put, take_steps, sums, steps, time.perf_counter() - started)
+
+
+def train(
+    prepared: Prepared, program: Program, seed: int, console: Console, title: str, folder: Path | None, config: dict
+) -> Run:
+    """Train one classifier; with a folder it goes on from the checkpoint there."""
+    settings, boundaries, batch_size = prepared.settings, prepared.boundaries, prepared.settings.batch_size
+    lengths = {name: part.rows.lengths for name, part in prepared.parts.items() if len(part.labels)}
+    num_batches = -(-len(lengths["train"]) // batch_size)
+    if num_batches < settings.evals_per_epoch:
+        raise ValueError(f"evals_per_epoch={settings.evals_per_epoch}, but an epoch has {num_batches} batches")
+    portions = min(PORTIONS, num_batches) // settings.evals_per_epoch * settings.evals_per_epoch
+    key_init, key_dropout = (jax.random.fold_in(jax.random.key(seed), i) for i in range(2))
     by_length = settings.batching == "buckets"
-    plans: dict[int, list[list[Segment]]] = {}
 
-    def portion(i: int) -> list[Segment]:
-        epoch = i // portions
-        if epoch not in plans:
-            plans.clear()
-            rng = np.random.default_rng([seed, epoch])
-            found = segments(train_part.rows.lengths, boundaries, settings.batch_size, steps, by_length, rng)
-            plans[epoch] = [found[part::portions] for part in range(portions)]
-        return plans[epoch][i % portions]
+    @lru_cache(maxsize=1)
+    def plan(epoch: int) -> list[Segment]:
+        rng = np.random.default_rng([seed, epoch])
+        return segments(lengths["train"], boundaries, batch_size, program.steps_per_call, by_length, rng)
 
-    def chunk(state: Any, i: int) -> tuple[Any, Measured]:
+    def chunk(state: Learning, i: int) -> tuple[Learning, Measured]:
         each = []
-        for one in portion(i):
-            state, measured = programs[one.length, None](state, one.batches, one.count, key_dropout, data["train"])
-            each.append((one.count, measured))
-        counts, losses, norms = zip(*((n, float(m.train_loss), float(m.gradient_norm)) for n, m in each), strict=True)
+        for one in plan(i // portions)[i % portions :: portions]:
+            state, measured = program.steps(state, one, key_dropout)
+            each.append((one.count, float(measured.train_loss), float(measured.gradient_norm)))
+        counts, losses, norms = zip(*each, strict=True)
         return state, Measured(np.average(losses, weights=counts), max(norms))
 
-    def score(params: Any, name: str) -> dict[str, float]:
-        total = np.zeros(3)
-        for one in segments(prepared.parts[name].rows.lengths, boundaries, settings.batch_size, steps, True):
-            sums, _ = programs[one.length, name](params, (), one.batches, one.count, data[name])
-            total += [float(value) for value in jax.device_get(sums)]
-        return {"loss": total[0] / total[2], "accuracy": total[1] / total[2]}
+    def score(params: Any, part: str) -> dict[str, float]:
+        batches = segments(lengths[part], boundaries, batch_size, program.steps_per_call, by_length=True)
+        loss, correct, count = sum(program.sums(params, one, part) for one in batches)
+        return {"loss": loss / count, "accuracy": correct / count}
 
-    def evaluate(state: Any) -> dict[str, float]:
-        if "validation" not in data:
+    def evaluate(state: Learning) -> dict[str, float]:
+        if "validation" not in lengths:
             return {}
         return {f"validation_{k}": v for k, v in score(state.params, "validation").items()}
 
     fitted = fit(
-        state,
+        program.init(key_init),
         chunk,
         portions * settings.num_epochs,
         evaluate=evaluate,
         every=portions // settings.evals_per_epoch,
-        score="-validation_accuracy" if "validation" in data else None,
+        score="-validation_accuracy" if "validation" in lengths else None,
         console=console,
         title=title,
-        put=learner.put,
+        put=program.put,
         folder=folder,
         config=config,
     )
-    params = learner.place(fitted.best)
-    scores = {name: score(params, name) for name in data if name != "train"}
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(fitted.best))
-    return Run(seed, fitted, fitted.best, scores, num_params, compile_seconds)
+    params = program.put(fitted.state._replace(params=fitted.best)).params
+    scores = {part: score(params, part) for part in lengths if part != "train"}
+    return Run(seed, fitted, fitted.best, scores, sum(leaf.size for leaf in jax.tree.leaves(fitted.best)))
 
 
 def make_transformation(settings: Settings, num_steps: int) -> optax.GradientTransformation:

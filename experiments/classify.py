@@ -14,6 +14,7 @@ import hashlib
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments.classifier import Prepared, Run, classify, prepare, tokens_read, train
+from experiments.classifier import Prepared, Program, Run, classify, make_program, prepare, tokens_read, train
 from experiments.classify_presets import PRESETS, Settings
 from experiments.plots import style
 from experiments.record import provenance, record
@@ -76,20 +77,22 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
         f"{prepared.vocabulary.size:,} ids, padded to {', '.join(map(str, prepared.boundaries))}; "
         f"{prepared.seconds:.1f} s of preparation"
     )
+    program = make_program(prepared)
+    console.print(f"{label}: {program.compile_seconds:.1f} s of compilation", markup=False)
     runs, folders = [], []
     for seed in range(args.seeds):
         config = {**plain(settings), "data_dir": args.data_dir, "seed": seed, "sizes": sizes}
         folders.append(checkpoint_folder(config))
-        one = train(prepared, seed, console, f"{label}, seed {seed}", folders[-1], config)
+        one = train(prepared, program, seed, console, f"{label}, seed {seed}", folders[-1], config)
         runs.append(one)
         test = one.scores["test"]
         console.print(
             f"{label}, seed {seed}: test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f} "
-            f"({sizes['test']:,} texts); {one.fitted.seconds:.1f} s of training, {one.compile_seconds:.1f} s of compilation",
+            f"({sizes['test']:,} texts); {one.fitted.seconds:.1f} s of training",
             markup=False,
         )
     if args.out:
-        console.print(f"recorded: {write(Path(args.out), label, prepared, runs, argv)}")
+        console.print(f"recorded: {write(Path(args.out), label, prepared, program, runs, argv)}")
     for folder in folders:
         shutil.rmtree(folder)
     if args.text:
@@ -147,7 +150,9 @@ def checkpoint_folder(config: dict[str, Any]) -> Path:
 # --- the record -------------------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, label: str, prepared: Prepared, runs: Sequence[Run], argv: Sequence[str]) -> Path:
+def write(
+    folder: Path, label: str, prepared: Prepared, program: Program, runs: Sequence[Run], argv: Sequence[str]
+) -> Path:
     """runs.csv, curves.csv, a plot of this preset, README.md."""
     settings = prepared.settings
     sizes = {name: len(part.labels) for name, part in prepared.parts.items()}
@@ -167,6 +172,7 @@ def write(folder: Path, label: str, prepared: Prepared, runs: Sequence[Run], arg
         "num_epochs": settings.num_epochs,
         "learning_rate": settings.learning_rate,
         "prepare_seconds": round(prepared.seconds, 2),
+        "compile_seconds": round(program.compile_seconds, 2),
         **provenance("experiments.classify", argv),
     }
     rows, curves = [], []
@@ -175,14 +181,13 @@ def write(folder: Path, label: str, prepared: Prepared, runs: Sequence[Run], arg
         own = {
             "seed": one.seed,
             "wall_seconds": round(one.fitted.seconds, 2),
-            "compile_seconds": round(one.compile_seconds, 2),
             "diverged": one.fitted.diverged,
         }
         found = [("accuracy", "test", one.scores["test"]["accuracy"]), ("loss", "test", one.scores["test"]["loss"])]
         if "validation" in one.scores:
             found.append(("accuracy", "validation", one.scores["validation"]["accuracy"]))
             found.append(("epoch chosen", "validation", epoch_of(settings, one, chosen)))
-        total = one.fitted.seconds + one.compile_seconds + prepared.seconds
+        total = one.fitted.seconds + program.compile_seconds + prepared.seconds
         found.append(("seconds, with preparation and compilation", "train", round(total, 1)))
         if prepared.table is not None:
             found.append(("share of vocabulary with a vector", "train", prepared.covered))
@@ -231,7 +236,7 @@ def plot_all(folder: Path) -> dict[str, str]:
         for preset, look in looks.items():
             rows = curves[(curves["preset"] == preset) & (curves["quantity"] == quantity)]
             for i, (_, seed) in enumerate(rows.groupby("seed")):
-                name = preset if i == 0 else None
+                name = textwrap.shorten(preset, 40, placeholder=" …") if i == 0 else None
                 axis.plot(seed["epoch"], seed["value"], **look, markersize=3.5, linewidth=1.2, label=name)
         axis.set_ylabel(title)
         axis.grid(color="0.92", linewidth=0.7)

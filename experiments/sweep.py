@@ -7,9 +7,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -153,7 +154,13 @@ def show_plan(console: Console, sweep: Sweep, planned: Plan) -> None:
     )
 
 
-def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> None:
+def execute(
+    console: Console,
+    sweep: Sweep,
+    planned: Plan,
+    folder: Folder,
+    make_report: Callable[[Path], Path] = write_report,
+) -> None:
     """Run what is left, showing the table as it fills, and write the report."""
     trials = sweep.trials()
     wanted = pd.DataFrame(
@@ -197,7 +204,7 @@ def execute(console: Console, sweep: Sweep, planned: Plan, folder: Folder) -> No
                 left = timedelta(seconds=round((now - started) / reached * (total - reached)))
                 where = "finished" if progress.finished else f"step {progress.step}"
                 console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
-    report = write_report(folder.path)
+    report = make_report(folder.path)
     if not drawing:
         console.print(table())
     console.print(f"table, plots and report: {report}\none row per trial and seed: {folder.path / 'runs.csv'}")

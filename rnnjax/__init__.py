@@ -3,7 +3,7 @@
 from rnnjax import cells
 from rnnjax.cell import Cell
 from rnnjax.cells import *  # noqa: F403
-from rnnjax.compose import Layer, bidirectional, dropout, layer, stack
+from rnnjax.compose import Layer, bidirectional, dropout, layer, layer_norm, stack
 from rnnjax.harvest import harvest
 from rnnjax.initializers import Chrono, Uniform
 from rnnjax.unroll import unroll
@@ -17,6 +17,7 @@ __all__ = [
     "dropout",
     "harvest",
     "layer",
+    "layer_norm",
     "stack",
     "unroll",
     *cells.__all__,

@@ -25,8 +25,8 @@ class Checkpoints:
         self._folder = Path(folder).absolute()
         self._warn = warn
         self._read_only = read_only
-        how = {"read_only": True} if read_only else {"max_to_keep": keep, "cleanup_tmp_directories": True}
-        self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(**how))
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=not read_only)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, note: Any = None, **parts: Any) -> None:
         """Keep these parts. They are copied before this returns, so their buffers may be used again at once."""

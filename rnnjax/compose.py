@@ -1,4 +1,4 @@
-"""Networks out of cells: stacks, both directions, dropout. Cell -> Cell where a step suffices, else Layer.
+"""Networks out of cells: stacks, both directions, dropout, layer norm. Cell -> Cell where a step suffices, else Layer.
 
 A Layer is what needs the whole sequence:
 
@@ -199,6 +199,69 @@ def dropout(cell: Cell, *, inputs: float = 0.0, outputs: float = 0.0, recurrent:
     return Cell(cell.output_size, cell.init, cell.initial_carry, project, step, prepare)
 
 
+class Normed(NamedTuple):
+    """Parameters of a cell in `layer_norm`, and a gain [N] for each of its recurrent products."""
+
+    cell: Any
+    gains: tuple[Array, ...]
+
+
+def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
+    """Layer normalisation of every recurrent product, before input and bias are added to it.
+
+        a = U hₜ₋₁,   U hₜ₋₁ becomes g ⊙ (a − mean(a)) / √(var(a) + ε),   mean and variance over the N entries of a
+
+    All gates of one packed product are normalised together, as in the paper's LSTM. Parameters: those of the cell, and
+    one gain of N numbers for each product in its step. Init: gains one.
+    Differs from the paper: the input's product is left as it is, and no bias is added (the cell has its own).
+    Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, section 3.1 and equations 20 to 22.
+    """
+
+    def init(key: Array, input_size: int) -> Normed:
+        params = cell.init(key, input_size)
+        widths: list[int] = []
+
+        def note(product, h, U):
+            widths.append(U.shape[-1])
+            return product(h, U)
+
+        with intercept_recur(note):
+            _one_step(cell, params, cell.prepare(params, None, (input_size,)), (input_size,))
+        return Normed(params, tuple(jnp.ones(width) for width in widths))
+
+    def prepare(params: Normed, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> Normed:
+        return params._replace(cell=cell.prepare(params.cell, key, input_shape))
+
+    def step(p: Normed, carry, z):
+        gains = iter(p.gains)
+
+        def normalised(product, h, U):
+            a = product(h, U)
+            a = a - jnp.mean(a, axis=-1, keepdims=True)
+            return next(gains) * a * jax.lax.rsqrt(jnp.mean(a**2, axis=-1, keepdims=True) + epsilon)
+
+        with intercept_recur(normalised):
+            return cell.step(p.cell, carry, z)
+
+    return Cell(
+        output_size=cell.output_size,
+        init=init,
+        initial_carry=lambda params, batch_shape=(): cell.initial_carry(params.cell, batch_shape),
+        project=lambda p, x: cell.project(p.cell, x),
+        step=step,
+        prepare=prepare,
+    )
+
+
+def _one_step(cell: Cell, params: Any, p: Any, input_shape: tuple[int, ...]) -> None:
+    """Trace one step, for what a context around it may see."""
+
+    def one_step(params, p, x):
+        return cell.step(p, cell.initial_carry(params, input_shape[:-1]), cell.project(p, x))
+
+    jax.eval_shape(one_step, params, p, jax.ShapeDtypeStruct(input_shape, jnp.float32))
+
+
 def _recurrent_widths(cell: Cell, params: Any, p: Any, input_shape: tuple[int, ...]) -> list[int]:
     """The sizes of all that meets a recurrent matrix in one step, found by tracing one."""
     widths: set[int] = set()
@@ -207,9 +270,6 @@ def _recurrent_widths(cell: Cell, params: Any, p: Any, input_shape: tuple[int, .
         widths.add(h.shape[-1])
         return product(h, U)
 
-    def one_step(params, p, x):
-        with intercept_recur(note):
-            return cell.step(p, cell.initial_carry(params, input_shape[:-1]), cell.project(p, x))
-
-    jax.eval_shape(one_step, params, p, jax.ShapeDtypeStruct(input_shape, jnp.float32))
+    with intercept_recur(note):
+        _one_step(cell, params, p, input_shape)
     return sorted(widths)

@@ -232,8 +232,7 @@ def _whole_numbers(where: str, values: list) -> np.ndarray | None:
         raise ValueError(
             f"{where}: labels must be whole numbers or strings, got {type(values[0]).__name__} {values[0]!r}"
         ) from None
-    with np.errstate(invalid="ignore"):
-        bad = np.flatnonzero(numbers != np.round(numbers))  # NaN too
+    bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     if bad.size:
         raise ValueError(f"{where}: labels must be whole numbers or strings, row {bad[0]} has {values[bad[0]]!r}")
     return numbers.astype(np.int64)
@@ -242,8 +241,8 @@ def _whole_numbers(where: str, values: list) -> np.ndarray | None:
 # ---- tokens
 
 _BLANKED = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
-_WORD_OR_MARK = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[.,!?;:()\"]")
-_LETTERS = re.compile(r"[^\W_]+")
+_WORD_OR_MARK = re.compile(r"\w+(?:'\w+)*|[.,!?;:()\"]")
+_LETTERS = re.compile(r"\w+")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
 
 
@@ -269,8 +268,8 @@ def content_words(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, accents composed with their letters, no HTML line breaks."""
-    return _LINE_BREAK.sub(" ", unicodedata.normalize("NFC", text.lower()))
+    """Lower case, accents composed with their letters, no HTML line breaks, no underscores."""
+    return _LINE_BREAK.sub(" ", unicodedata.normalize("NFC", text.lower())).replace("_", " ")
 
 
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import Layer, bidirectional, dropout, elman, gru, layer, lstm, stack, unroll
+from rnnjax import Layer, bidirectional, dropout, elman, gru, gru_reset_before, layer, layer_norm, lstm, stack, unroll
 from rnnjax.cell import intercept_recur
 
 T, B, I, H = 7, 3, 4, 5
@@ -271,3 +271,23 @@ def test_dropout_keeps_float32_where_float64_is_enabled():
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_layer_norm_is_its_equation():
+    """g * (a - mean(a)) / sqrt(var(a) + eps) in the place of a = h U, the rest of the cell as it is."""
+    cell = layer_norm(elman(4), epsilon=1e-5)
+    params = cell.init(jax.random.key(0), 3)
+    gain = np.array([1.0, 2.0, -1.0, 0.5], np.float32)
+    params = params._replace(gains=(gain,))
+    h = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    x = np.ones((2, 3), np.float32)
+    _, y = cell.step(cell.prepare(params), h, cell.project(params, x))
+    W, U, b = (np.float64(leaf) for leaf in params.cell)
+    a = h @ U
+    a = gain * (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(y, np.tanh(x @ W + a + b), rtol=2e-5, atol=1e-6)
+
+
+def test_layer_norm_has_a_gain_for_every_product():
+    params = layer_norm(gru_reset_before(4)).init(jax.random.key(0), 3)
+    assert [gain.shape for gain in params.gains] == [(8,), (4,)]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax import Cell, dropout, gru, lstm, lstm_fgr, stack, unroll
+from rnnjax import Cell, dropout, gru, layer_norm, lstm, lstm_fgr, stack, unroll
 from rnnjax.cell import matmul_dtype
 from rnnjax.cells import CELLS
 
@@ -32,6 +32,8 @@ COMPOSITIONS = {
     "stack_skip": stack(gru(H), stack(lstm(H + 1, projection_size=2), gru(H)), skip=True),
     "lstm_projected": lstm_fgr(H, projection_size=2),
     "dropout": dropout(lstm(H), inputs=0.2, outputs=0.3, recurrent=0.4),
+    "layer_norm": layer_norm(lstm(H)),
+    "layer_norm_in_dropout": dropout(layer_norm(gru(H)), recurrent=0.3),
     "dropout_in_stack": stack(dropout(gru(H), recurrent=0.5), dropout(lstm(H + 1), inputs=0.5)),
 }
 SUBJECTS = sorted(CELLS) + sorted(COMPOSITIONS)

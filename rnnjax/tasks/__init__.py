@@ -11,6 +11,7 @@ from rnnjax.tasks.adding import adding, adding_1997, adding_anywhere
 from rnnjax.tasks.base import Example, Task
 from rnnjax.tasks.binary_addition import binary_addition
 from rnnjax.tasks.copy_memory import copy_memory
+from rnnjax.tasks.imdb import NUM_WORDS, imdb_vectors
 from rnnjax.tasks.mnist import (
     NUM_PIXELS,
     NUM_ROWS,
@@ -35,6 +36,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "mnist_pixels": mnist_pixels,
     "mnist_pixels_permuted": mnist_pixels_permuted,
     "mnist_rows": mnist_rows,
+    "imdb_vectors": imdb_vectors,
 }
 
 # the tasks made of a data set, and the length they have
@@ -42,6 +44,7 @@ OWN_SEQ_LEN = {
     "mnist_pixels": NUM_PIXELS,
     "mnist_pixels_permuted": NUM_PIXELS,
     "mnist_rows": NUM_ROWS,
+    "imdb_vectors": NUM_WORDS,
 }
 
 
