@@ -7,8 +7,8 @@ import jax
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.cells import elman
-from rnnjax.initializers import Normal, Uniform, glorot_uniform
+from rnnjax.cells import LSTMParams, elman, lstm
+from rnnjax.initializers import Normal, Uniform, glorot_uniform, orthogonal
 
 IMDB, AG_NEWS = "stanfordnlp/imdb", "fancyzhx/ag_news"
 
@@ -81,6 +81,19 @@ def elman_torch(hidden_size: int) -> Cell:
     return elman(hidden_size, kernel_init=init, recurrent_init=init, bias=Uniform(-bound, bound))
 
 
+def lstm_keras(hidden_size: int) -> Cell:
+    """LSTM with Keras' initial values: one Glorot matrix [I, 4H] and one orthogonal [H, 4H], not one for each gate."""
+    cell = lstm(hidden_size)
+
+    def init(key: Array, input_size: int) -> LSTMParams:
+        key_W, key_U = jax.random.split(key)
+        params = cell.init(key, input_size)
+        W = glorot_uniform(key_W, params.W.shape, params.W.dtype)
+        return params._replace(W=W, U=orthogonal(key_U, params.U.shape, params.U.dtype))
+
+    return cell._replace(init=init)
+
+
 HERE = "experiments.classify_presets"
 
 imdb_keras = partial(
@@ -91,6 +104,7 @@ imdb_keras = partial(
     num_buckets=1,
     masked=False,
     pad="before",
+    cell=f"{HERE}:lstm_keras",
     dropout_inputs=0.2,
     dropout_recurrent=0.2,
     readout="sigmoid",
@@ -112,6 +126,7 @@ PRESETS: dict[str, Settings] = {
     "imdb-keras": imdb_keras(),
     # the same sizes and data; every other choice free
     "imdb-keras-best": imdb_keras(
+        cell="lstm",
         tokenizer="words",
         masked=True,
         pad="after",
