@@ -127,16 +127,16 @@ def prepare(settings: Settings, data_dir: str | None = None) -> Prepared:
     tokens = tokenise(texts.texts, settings.tokenizer, user_cache())
     parts_rows = _split(settings, bounds, len(texts.texts))
     cap = settings.max_tokens or int(max(tokens.ids.lengths.max(), 1))
-    tokens = tokens._replace(ids=truncate(tokens.ids, cap, settings.keep))
+    shortened = tokens._replace(ids=truncate(tokens.ids, cap, settings.keep))
+    source = tokens if settings.whole_texts else shortened  # of vocabulary and vectors
     train_rows = parts_rows["train"]
     vocabulary_rows = train_rows[: settings.vocab_texts] if settings.vocab_texts else train_rows
-    vocabulary = build_vocabulary(_rows(tokens, vocabulary_rows), settings.vocab_size)
-    ids = encode_all(vocabulary, tokens)
+    vocabulary = build_vocabulary(_rows(source, vocabulary_rows), settings.vocab_size)
+    ids = encode_all(vocabulary, shortened)
     parts = {name: Part(take(ids, rows), texts.labels[rows]) for name, rows in parts_rows.items()}
-    train = parts["train"]
-    if len(np.unique(train.labels)) < 2:
-        raise ValueError(f"{settings.dataset}: one class only among the {len(train.labels)} training texts")
-    table, covered = _table(settings, vocabulary, train)
+    if len(np.unique(parts["train"].labels)) < 2:
+        raise ValueError(f"{settings.dataset}: one class only among the {len(train_rows)} training texts")
+    table, covered = _table(settings, vocabulary, lambda: encode_all(vocabulary, _rows(source, train_rows)))
     boundaries = make_buckets(ids.lengths, settings.num_buckets, 1 if settings.num_buckets == 1 else 8)
     return Prepared(
         settings, vocabulary, texts.classes, parts, boundaries, table, covered, time.perf_counter() - started
@@ -185,12 +185,14 @@ def _rows(tokens: Tokens, rows: np.ndarray) -> Tokens:
     return tokens._replace(ids=take(tokens.ids, rows))
 
 
-def _table(settings: Settings, vocabulary: Vocabulary, train: Part) -> tuple[np.ndarray | None, float]:
+def _table(
+    settings: Settings, vocabulary: Vocabulary, training_texts: Callable[[], Ragged]
+) -> tuple[np.ndarray | None, float]:
     """Given word vectors, and the share of the vocabulary that has one."""
     if not settings.vectors:
         return None, 0.0
     if settings.vectors == "ppmi":
-        table = ppmi_svd(train.rows, vocabulary.size, size=settings.embedding_size)
+        table = ppmi_svd(training_texts(), vocabulary.size, size=settings.embedding_size)
         return table, float(np.any(table[2:] != 0, axis=1).mean())
     vectors = read_vectors(settings.vectors, set(vocabulary.words))
     if vectors.vectors.shape[1] != settings.embedding_size:
