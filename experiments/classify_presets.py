@@ -120,6 +120,15 @@ imdb_packed = partial(
     batch_size=128,
     hidden_size=256,
 )
+imdb_packed_best = partial(
+    imdb_packed,
+    pooling="max",
+    clip_norm=1.0,
+    learning_rate=1e-3,
+    schedule="linear",
+    dropout_inputs=0.3,
+    dropout_readout=0.5,
+)
 agnews = partial(Settings, dataset=AG_NEWS, masked=False, batching="random", embedding_size=64)
 
 PRESETS: dict[str, Settings] = {
@@ -159,6 +168,9 @@ PRESETS: dict[str, Settings] = {
     ),
     # a plain RNN on whole reviews, packed
     "imdb-packed": imdb_packed(cell=f"{HERE}:elman_torch", embedding_init="normal", learning_rate=1e-4, num_epochs=15),
+    # the same sizes and data with remedies: a way for the gradient to every step, orthogonal start, clipping
+    "imdb-packed-best": imdb_packed_best(cell="elman", num_epochs=4),
+    "imdb-packed-gated": imdb_packed_best(cell="gru", num_epochs=3),
     # the first words stand for the titles, which the Hub's copy joins with the text
     "agnews-titles": agnews(
         max_tokens=7,
