@@ -10,9 +10,6 @@ Parquet file with a text and a label column:
 
 import argparse
 import dataclasses
-import hashlib
-import json
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -25,12 +22,12 @@ from rich.console import Console
 
 from experiments.classifier import Prepared, Program, Run, classify, make_program, prepare, tokens_read, train
 from experiments.classify_presets import PRESETS, Settings
+from experiments.fit import resumable
 from experiments.plots import style
 from experiments.record import provenance, record
 from experiments.spec import variant
 from experiments.start import start
 from rnnjax.errors import unknown
-from rnnjax.text import user_cache
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
@@ -79,22 +76,20 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     )
     program = make_program(prepared)
     console.print(f"{label}: {program.compile_seconds:.1f} s of compilation", markup=False)
-    runs, folders = [], []
-    for seed in range(args.seeds):
-        config = {**plain(settings), "data_dir": args.data_dir, "seed": seed, "sizes": sizes}
-        folders.append(checkpoint_folder(config))
-        one = train(prepared, program, seed, console, f"{label}, seed {seed}", folders[-1], config)
-        runs.append(one)
-        test = one.scores["test"]
-        console.print(
-            f"{label}, seed {seed}: test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f} "
-            f"({sizes['test']:,} texts); {one.fitted.seconds:.1f} s of training",
-            markup=False,
-        )
-    if args.out:
-        console.print(f"recorded: {write(Path(args.out), label, prepared, program, runs, argv)}")
-    for folder in folders:
-        shutil.rmtree(folder)
+    config = {**plain(settings), "data_dir": args.data_dir, "sizes": sizes}
+    with resumable("classify", config) as folder_of:
+        runs = []
+        for seed in range(args.seeds):
+            one = train(prepared, program, seed, console, f"{label}, seed {seed}", folder_of(seed), config)
+            runs.append(one)
+            test = one.scores["test"]
+            console.print(
+                f"{label}, seed {seed}: test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f} "
+                f"({sizes['test']:,} texts); {one.fitted.seconds:.1f} s of training",
+                markup=False,
+            )
+        if args.out:
+            console.print(f"recorded: {write(Path(args.out), label, prepared, program, runs, argv)}")
     if args.text:
         for text, (name, share) in zip(args.text, classify(prepared, runs[0].params, args.text), strict=True):
             console.print(f"{name} ({share:.0%}): {text}", markup=False)
@@ -139,12 +134,6 @@ def parse(change: str) -> tuple[str, Any]:
 def plain(settings: Settings) -> dict[str, Any]:
     """As JSON holds them."""
     return {k: str(v) if v == float("inf") else v for k, v in dataclasses.asdict(settings).items()}
-
-
-def checkpoint_folder(config: dict[str, Any]) -> Path:
-    """Where this training keeps its checkpoints until it is recorded: the same command finds them again."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
-    return user_cache() / "training" / f"classify-{digest}"
 
 
 # --- the record -------------------------------------------------------------------------------------------------------

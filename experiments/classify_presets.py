@@ -169,7 +169,7 @@ PRESETS: dict[str, Settings] = {
     # a plain RNN on whole reviews, packed
     "imdb-packed": imdb_packed(cell=f"{HERE}:elman_torch", embedding_init="normal", learning_rate=1e-4, num_epochs=15),
     # the same sizes and data with remedies: a way for the gradient to every step, orthogonal start, clipping
-    "imdb-packed-best": imdb_packed_best(cell="elman", num_epochs=4),
+    "imdb-packed-best": imdb_packed_best(cell="elman", num_epochs=3),
     "imdb-packed-gated": imdb_packed_best(cell="gru", num_epochs=3),
     # the first words stand for the titles, which the Hub's copy joins with the text
     "agnews-titles": agnews(

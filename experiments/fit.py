@@ -1,8 +1,10 @@
 """A long training: chunks of steps with progress, evaluations, checkpoints, resumption and a clean stop."""
 
+import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rnnjax.checkpoint import Checkpoints
+from rnnjax.text import user_cache
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
@@ -126,6 +129,18 @@ def fit(
         if checkpoints is not None:
             checkpoints.close()
     return Fitted(state, best, history, seconds, _diverged(history, losses))
+
+
+@contextmanager
+def resumable(program: str, config: Mapping[str, Any]) -> Iterator[Callable[[int], Path]]:
+    """The folder of each seed's checkpoints in the user's cache; they go once the block has come to its end.
+
+    Where it does not, stopped by Ctrl-C or an error, the same program with the same config finds them again.
+    """
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = user_cache() / "training" / f"{program}-{digest}"
+    yield lambda seed: folder / f"seed-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
