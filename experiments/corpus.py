@@ -1,8 +1,8 @@
 """Texts to learn from: files, their encodings, what counts as a character or a word, and the vocabulary.
 
 Texts are normalised to composed characters (Unicode NFC), newlines to one character. At character level a token is a
-base with all its combining marks; at word level a word or a mark of punctuation with the space before it, or a single
-white-space character, so that tokens joined give back the text.
+base with all its combining marks; at word level a word or a mark of punctuation with the space before it, a newline, or
+a run of other white space, so that tokens joined give back the text.
 """
 
 import hashlib
@@ -171,7 +171,7 @@ def split(text: str, level: str) -> list[str]:
             return list(text)
         return re.findall(rf"(?s).(?:[{marks}]|(?<=[{JOINERS}]).)*", text)
     letter = rf"[\w{marks}]"
-    return re.findall(rf" ?{letter}+(?:['’-]{letter}+)*| ?[^\w\s]|\s", text)
+    return re.findall(rf" ?{letter}+(?:['’-]{letter}+)*| ?[^\w\s]|\n|[^\S\n]+(?=\s|$)|\s", text)
 
 
 def words_of(text: str) -> list[str]:

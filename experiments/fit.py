@@ -219,23 +219,22 @@ class _Progress:
         self.bar = Bar(*texts, TimeRemainingColumn(), console=console)
         self.task = self.bar.add_task(title, total=total)
         self.drawing = self.bar if console.is_terminal else nullcontext()
-        self.said = self.started = time.perf_counter()
-        self.first = 0
+        self.said = 0.0
+        self.started: tuple[float, int] | None = None  # when the first chunk was done, and which one that was
 
     def begin(self, done: int) -> None:
-        self.first = done
         self.bar.update(self.task, completed=done)
-        self.said = self.started = time.perf_counter()
+        self.said = time.perf_counter()
 
     def at(self, done: int, losses: list[float]) -> None:
         text = f"{self.title}: loss {losses[-1]:.4f}" if losses else self.title
         self.bar.update(self.task, completed=done, description=text)
         now = time.perf_counter()
-        if done == self.first + 1:  # compilation is behind
-            self.started, self.first = now, done
+        if self.started is None:  # from here on, as compilation is behind
+            self.started = now, done
         elif not self.console.is_terminal and now - self.said > SAY_EVERY_SECONDS:
             self.said = now
-            left = (now - self.started) / (done - self.first) * (self.total - done)
+            left = (now - self.started[0]) / (done - self.started[1]) * (self.total - done)
             self.console.print(f"{text}, {done} of {self.total}, left {timedelta(seconds=round(left))}", markup=False)
 
     def tell(self, entry: Mapping[str, float]) -> None:

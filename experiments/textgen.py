@@ -22,7 +22,7 @@ from experiments import textgen_results as results
 from experiments.corpus import FORMS, LEVELS, Corpus, build, read_texts, standard_library
 from experiments.fit import fit
 from experiments.language_model import MODES, POOLS, Settings, Training, make_training
-from experiments.record import provenance, record
+from experiments.record import provenance
 from experiments.saved_model import Generator, load, save, untrained
 from experiments.spec import plain, variant
 from experiments.start import start
@@ -125,8 +125,7 @@ def run(console: Console, args: argparse.Namespace, argv: list[str]) -> None:
         what |= provenance("experiments.textgen", argv)
         rows += train(console, corpus, untried, training, folder, what, args.out)
     if args.out:
-        path = record(args.out, rows, title="Text generation", text=TEXT, plots={results.PLOT: results.CAPTION})
-        results.plot_known(args.out)
+        path = results.write(Path(args.out), rows, TEXT)
         console.print(f"recorded: {path}", markup=False)
 
 

@@ -20,17 +20,28 @@ from matplotlib.ticker import PercentFormatter
 from experiments.corpus import UNKNOWN, Corpus
 from experiments.generated import loops, share_known
 from experiments.plots import style
-from experiments.record import WHAT
+from experiments.record import TEXT, WHAT, record, report
 from experiments.saved_model import Generator
+from experiments.table import figure, markdown
 
 TEMPERATURES = (0.0, 0.2, 0.5, 1.0)  # of samples while training; 0 is greedy
-MEASURED = (0.0, 0.2, 0.5, 0.8, 1.0, 1.2)  # once trained
+MEASURED = (0.0, 0.2, 0.5, 1.0, 1.2)  # once trained
 SCHEDULE = (1.0, 0.5, 0.2, 0.2)  # one sample cycles over these
 CONTEXT = 64  # held-out tokens read before a text begins
 NUM_TEXTS, LENGTH = 32, 1000  # of each temperature, once trained
 SAMPLE_LENGTH = 500
 SPEED_BATCHES = (1, 64)
+BITS = "validation bits per character"
+KNOWN, NEW = "share of words that are in the book", "share of words that are in the text trained on"
+LOOPS, PERIOD = "share of texts that end in a loop", "period of the loop in tokens, median"
 CURVES, PLOT = "curves.csv", "known_words.png"
+SUMMARY = (
+    "Bits per held-out character; the share of words known, by temperature, and of the words of held-out text that are "
+    "in the text trained on; the share of texts that end in a loop, and the period of greedy ones in tokens. Why greedy "
+    "decoding loops: the likeliest token is a function of the state alone, and the states it leads to come back. Why "
+    "there are words that are not in the book: letters are drawn one by one, and a temperature or a loss that is high "
+    "lets more of them be unlikely ones; new words are no fault in themselves, for the held-out text has them too."
+)
 CAPTION = (
     "Share of generated words that are in the book: by temperature, 0 being greedy (left), and at temperature 1 by "
     "held-out loss during training (right)."
@@ -76,17 +87,16 @@ def measurements(generator: Generator, corpus: Corpus, nats: float) -> list[dict
     bits = nats * corpus.bits_per_nat
     held_out = {
         "validation nats per character": bits * math.log(2),
-        "validation bits per character": bits,
+        BITS: bits,
         "share of tokens not in the vocabulary": float(np.mean(corpus.ids[corpus.num_train :] == UNKNOWN)),
     }
     if generator.vocabulary.level == "word":
         held_out["validation nats per token"] = nats
     rows = [{"metric": k, "split": share, "value": v, "num_test": num_tokens} for k, v in held_out.items()]
 
-    known = "share of words that are in the book"
     rows.append(
         {
-            "metric": "share of words that are in the text trained on",
+            "metric": NEW,
             "split": "held-out text itself",
             "value": share_known([corpus.held_out_text], corpus.words_train),
             "num_test": num_tokens,
@@ -94,12 +104,9 @@ def measurements(generator: Generator, corpus: Corpus, nats: float) -> list[dict
     )
     for temperature, made in texts_by_temperature(generator, corpus, MEASURED, NUM_TEXTS, LENGTH).items():
         found = loops(made)
-        values = {
-            known: share_known(list(map(decode, made)), corpus.words),
-            "share of texts that end in a loop": found["share"],
-            "period of the loop in tokens, median": found["period"],
-            "tokens before the loop, median": found["start"],
-        }
+        values = {KNOWN: share_known(list(map(decode, made)), corpus.words), LOOPS: found["share"]}
+        if found["share"]:
+            values |= {PERIOD: found["period"], "tokens before the loop, median": found["start"]}
         size = sum(map(len, made))
         rows += [
             {
@@ -155,15 +162,42 @@ def write_curves(
     new[keys + [name for name in new if name not in keys]].to_csv(path, index=False)
 
 
+def write(folder: Path, rows: Sequence[Mapping[str, Any]], text: str) -> Path:
+    """runs.csv, the plot and README.md with the summary of all runs in the folder, whose path is returned."""
+    title, plots = "Text generation", {PLOT: CAPTION}
+    path = record(folder, rows, title=title, text=text, plots=plots)
+    plot_known(folder)
+    runs = pd.read_csv(folder / "runs.csv", dtype=TEXT)
+    path.write_text(report(runs, title, f"{text}\n\n{SUMMARY}\n\n{summary(folder)}", plots), encoding="utf-8")
+    return path
+
+
+def summary(folder: Path) -> str:
+    """A line per preset, dataset and cell of runs.csv, means over seeds: what the two questions are answered by."""
+    runs = pd.read_csv(Path(folder) / "runs.csv", dtype=dict.fromkeys(WHAT, str))
+    shown = {"bits": (BITS, None)}
+    shown |= {f"known, {label(t)}": (KNOWN, label(t)) for t in MEASURED}
+    shown |= {"known, held-out text": (NEW, None), "loops, greedy": (LOOPS, label(0)), "period": (PERIOD, label(0))}
+    shown |= {f"loops, {label(t)}": (LOOPS, label(t)) for t in (0.5, 1.0)}
+    lines = []
+    for key, rows in runs.groupby(WHAT, sort=False):
+        means = rows.groupby(["metric", "split"])["value"].mean()
+        values = [
+            means[metric].get(split, math.nan) if split else means[metric].iloc[0] for metric, split in shown.values()
+        ]
+        lines.append([*key, *("–" if math.isnan(value) else figure(value) for value in values)])
+    return markdown([*WHAT, *shown], lines)
+
+
 def plot_known(folder: Path) -> None:
     """known_words.png from runs.csv and curves.csv."""
     folder = Path(folder)
     runs, curves = (pd.read_csv(folder / name, dtype=dict.fromkeys(WHAT, str)) for name in ("runs.csv", CURVES))
-    runs = runs[runs["metric"] == "share of words that are in the book"].astype({"value": float})
+    runs = runs[runs["metric"] == KNOWN].astype({"value": float})
     names = {key: f"{key[0]}, {Path(key[1]).stem}, {key[2]}" for key in runs.groupby(WHAT, sort=False).groups}
     looks = style(names.values())
-    figure = Figure(figsize=(10, 4 + 0.22 * len(names)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    drawing = Figure(figsize=(10, 4 + 0.22 * len(names)), layout="constrained")
+    left, right = drawing.subplots(1, 2, sharey=True)
     for key, name in names.items():
         look = {**looks[name], "markersize": 4, "linewidth": 1.3}
         mine = runs[(runs[WHAT] == list(key)).all(axis=1)].groupby("temperature")["value"].mean()
@@ -177,5 +211,5 @@ def plot_known(folder: Path) -> None:
     for axis in (left, right):
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.grid(color="0.92", linewidth=0.7)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.savefig(folder / PLOT, dpi=144)
+    drawing.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    drawing.savefig(folder / PLOT, dpi=144)

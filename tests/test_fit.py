@@ -1,6 +1,7 @@
 """A long training: the same losses when interrupted and resumed, checkpoints, and steps spread over devices."""
 
 import os
+import re
 import signal
 
 import jax
@@ -10,6 +11,7 @@ import optax
 import pytest
 from rich.console import Console
 
+from experiments import fit as fit_module
 from experiments.fit import fit
 from rnnjax.parallel import Learning, Measured, local_mesh, make_evaluate, make_learner
 
@@ -139,6 +141,14 @@ def test_divergence_stops_and_is_told():
     assert fitted.diverged
     assert [entry["chunk"] for entry in fitted.history] == [2, 3]
     assert np.isfinite(fitted.best["w"]).all()
+
+
+def test_where_nothing_can_be_drawn_a_line_now_and_then_has_the_time_left(monkeypatch, capsys):
+    monkeypatch.setattr(fit_module, "SAY_EVERY_SECONDS", 0.0)
+    training(console=Console(width=200))
+    printed = capsys.readouterr().out
+    assert re.findall(r"line: loss [\d.]+, (\d) of 8, left 0:00:00", printed) == ["3", "5", "7"]
+    assert "line: 8 of 8, train loss" in printed
 
 
 def test_padding_counts_for_nothing():
