@@ -9,16 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"cell", "initializers", "errors"},
+    {"cell", "initializers", "errors", "ragged", "engine"},
     {"cells", "unroll"},
-    {"compose", "harvest", "gradients", "tasks", "data"},
-    {"model", "checkpoint"},
-    {"train"},
+    {"compose", "harvest", "gradients", "tasks", "data", "piano_rolls", "series", "text", "word_vectors"},
+    {"model", "checkpoint", "parallel"},
+    {"train", "decode", "seq2seq"},
     {"interop"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 # Inside a folder files import each other as they like. Between neighbours on one floor there is a single door:
-DOORS = {("tasks", "data")}  # a task on real data reads it
+DOORS = {
+    ("tasks", "data"),  # a task on real data reads it
+    ("tasks", "text"),
+    ("tasks", "word_vectors"),
+    ("text", "data"),  # texts come from a data set
+    ("word_vectors", "text"),  # vectors of the words of a vocabulary
+}
 FRONT_DOOR = "rnnjax"  # rnnjax/__init__.py imports what people use; nothing inside imports it
 
 FILES = sorted((ROOT / "rnnjax").rglob("*.py"))
