@@ -76,6 +76,7 @@ class Settings:
         ):
             if value not in known:
                 raise ValueError(unknown(kind, value, known))
+        build_cell(self.cell, self.hidden_size, self.seq_len)
         sizes = ("min_count", "hidden_size", "num_layers", "batch_size", "seq_len", "epochs", "eval_every")
         check_size(**{name: getattr(self, name) for name in sizes})
         if self.max_tokens is not None:

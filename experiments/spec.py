@@ -261,7 +261,7 @@ def parse_option(option: str, text: str, default: Any = None) -> Any:
             kind = {"chrono": Chrono, "normal": Normal, "uniform": Uniform}[match[1]]
             return kind(*(float(number) for number in match[2].split(",")))
         except (TypeError, ValueError):
-            raise ValueError(f"{option}={text!r} is not chrono(t_max), normal(std) or uniform(low,high)") from None
+            raise ValueError(f"{option}={text!r} is not chrono(t_max) or uniform(low,high) or normal(std)") from None
     for kind in (int, float):
         try:
             number = kind(text)

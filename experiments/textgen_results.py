@@ -35,13 +35,12 @@ BITS = "validation bits per character"
 KNOWN, NEW = "share of words that are in the book", "share of words that are in the text trained on"
 LOOPS, PERIOD = "share of texts that end in a loop", "period of the loop in tokens, median"
 CURVES, PLOT = "curves.csv", "known_words.png"
-SUMMARY = (
-    "Bits per held-out character; the share of words known, by temperature, and of the words of held-out text that are "
-    "in the text trained on; the share of texts that end in a loop, and the period of greedy ones in tokens. Why greedy "
-    "decoding loops: the likeliest token is a function of the state alone, and the states it leads to come back. Why "
-    "there are words that are not in the book: letters are drawn one by one, and a temperature or a loss that is high "
-    "lets more of them be unlikely ones; new words are no fault in themselves, for the held-out text has them too."
-)
+SUMMARY = """Bits per held-out character; the share of words known, by temperature, and of the words of held-out text
+that are in the text trained on; the share of texts that end in a loop, and the period of greedy ones in tokens. Why
+greedy decoding loops: the likeliest token is a function of the state alone, and the states it leads to come back. Why
+there are words that are not in the book: letters are drawn one by one, and a temperature or a loss that is high lets
+more of them be unlikely ones; new words are no fault in themselves, for the held-out text has them too. Models of words
+do not spell the words they do not know, so their bits cannot be set beside those of characters."""
 CAPTION = (
     "Share of generated words that are in the book: by temperature, 0 being greedy (left), and at temperature 1 by "
     "held-out loss during training (right)."

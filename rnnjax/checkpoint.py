@@ -1,5 +1,6 @@
 """Checkpoints of a running training, through orbax."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +30,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, note: Any = None, **parts: Any) -> None:
-        """Keep these parts. They are copied before this returns, so their buffers may be used again at once."""
+        """Keep these parts. All is copied before this returns, so what was given may be changed at once."""
         args = self._ocp.args
         copies = jax.tree.map(np.array, jax.device_get(parts))
         items = {name: args.StandardSave(part) for name, part in copies.items()}
-        self._manager.save(step, args=args.Composite(note=args.JsonSave({"note": note}), **items))
+        self._manager.save(step, args=args.Composite(note=args.JsonSave({"note": copy.deepcopy(note)}), **items))
 
     def latest(self, **like: Any) -> tuple[int, Any, dict[str, Any]] | None:
         """(step, note, parts) of the newest checkpoint that can be read; None where there is none.

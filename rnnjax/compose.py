@@ -227,7 +227,7 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
 
         with intercept_recur(note):
             _one_step(cell, params, cell.prepare(params, None, (input_size,)), (input_size,))
-        return Normed(params, tuple(jnp.ones(width) for width in widths))
+        return Normed(params, tuple(jnp.ones(width, jnp.float32) for width in widths))
 
     def prepare(params: Normed, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> Normed:
         return params._replace(cell=cell.prepare(params.cell, key, input_shape))

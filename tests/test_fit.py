@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments import fit as fit_module
 from experiments.fit import fit
+from rnnjax.checkpoint import Checkpoints
 from rnnjax.parallel import Learning, Measured, local_mesh, make_evaluate, make_learner
 
 STEPS, BATCH, SIZE = 3, 4, 5
@@ -115,6 +116,18 @@ def test_a_damaged_checkpoint_is_told_of_and_passed_over(tmp_path, undisturbed, 
     assert str(newest) in printed
     assert "going on from checkpoint 6" in printed
     assert values(resumed) == values(undisturbed)
+
+
+def test_what_changes_after_saving_is_not_in_the_checkpoint(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    note, state = [1], np.zeros(3)
+    checkpoints.save(1, note, state=state)
+    note.append(2)
+    state += 1
+    checkpoints.close()
+    step, saved, parts = Checkpoints(tmp_path).latest(state=np.zeros(3))
+    assert (step, saved) == (1, [1])
+    np.testing.assert_array_equal(parts["state"], 0)
 
 
 def test_no_readable_checkpoint_is_an_error_and_nothing_is_deleted(tmp_path):

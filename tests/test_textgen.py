@@ -67,6 +67,7 @@ def test_composed_characters_stay_whole():
     assert split(corpora.normalised("e\u0301x\u0301 и\u0306", False), "char") == ["é", "x\u0301", " ", "й"]
     assert split("a👨\u200d👩b", "char") == ["a", "👨\u200d👩", "b"]
     assert split("да\u0301ма it's, so", "word") == ["да\u0301ма", " it's", ",", " so"]
+    assert split("a.  \n\n    b\tc ", "word") == ["a", ".", "  ", "\n", "\n", "   ", " b", "\t", "c", " "]
 
 
 def test_the_vocabulary_is_that_of_the_training_part():
@@ -291,6 +292,9 @@ def test_what_is_recorded(trained):
     (samples,) = (folder / "out" / "samples").iterdir()
     assert "--- greedy ---" in samples.read_text(encoding="utf-8")
     assert "temperatures 1, 0.5, 0.2, 0.2 in turn" in samples.read_text(encoding="utf-8")
+    readme = (folder / "out" / "README.md").read_text(encoding="utf-8")
+    known = runs.set_index(["metric", "split"])["value"]["share of words that are in the book", "greedy"]
+    assert f"| book.txt | gru | {runs['value'][1]:.3g} | {known:.3g} |" in readme
     assert (folder / "out" / textgen_results.PLOT).stat().st_size > 10_000
     assert (folder / "model" / textgen.SAMPLES).read_text(encoding="utf-8").count("### after") == 2
 
