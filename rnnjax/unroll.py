@@ -10,9 +10,11 @@ import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell, dtype_of, matmul_dtype as multiplying_in, where_each
+from rnnjax.engine import deferred_scan
 
 SAVE = ("preactivations", "nothing", "chunks", "everything")
 PROJECT = ("auto", "inside", "before")
+ENGINE = ("plain", "deferred")
 
 
 def unroll(
@@ -28,6 +30,7 @@ def unroll(
     save: str = "preactivations",
     project: str = "auto",
     matmul_dtype: Any = None,
+    engine: str = "plain",
 ) -> tuple[Any, Array]:
     """Run a cell over time: (carry, ys [T, *B, O]) from xs [T, *B, I].
 
@@ -51,6 +54,9 @@ def unroll(
       project: where inputs meet W. "before" the scan in one large product (best on accelerators), "inside" the step
         (best on CPUs, where writing and re-reading [T, B, G*H] costs more than it saves), or "auto": by backend.
       matmul_dtype: multiply matrices in this dtype, such as jnp.bfloat16; parameters, gates and carries keep theirs.
+      engine: how derivatives are taken. "plain" is automatic differentiation of the scan as it stands; "deferred" forms
+        weight gradients outside the backward scan, for several steps at once (rnnjax/engine.py), and takes no account
+        of save="everything". Both give the same numbers up to rounding, in every mode of differentiation.
 
     Returns:
       (carry, ys): the carry after each sequence's last step, and all outputs.
@@ -60,7 +66,7 @@ def unroll(
     """
     xs = jnp.asarray(xs)
     lengths, resets = (a if a is None or isinstance(a, Array) else np.asarray(a) for a in (lengths, resets))
-    _check(cell, xs, lengths, resets, save, project)
+    _check(cell, xs, lengths, resets, save, project, engine)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if jnp.issubdtype(xs.dtype, jnp.floating):
         xs = xs.astype(dtype_of(params))
@@ -97,14 +103,16 @@ def unroll(
             return carry, y
 
         inputs = (zs, active, resets)
-        carry, ys = _scan(step, carry, inputs, num_steps, reverse and lengths is None, save)
+        carry, ys = _scan(step, carry, inputs, num_steps, reverse and lengths is None, save, engine)
     if reverse and lengths is not None:
         ys = jax.tree.map(lambda y: _reorder(y, order), ys)
     return carry, ys
 
 
-def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str):
+def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str, engine: str):
     """lax.scan with the chosen memory for the backward pass."""
+    if engine == "deferred":
+        return deferred_scan(step, carry, inputs, num_steps, reverse, save)
     if save == "everything":
         return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
     policies = jax.checkpoint_policies
@@ -140,12 +148,14 @@ def _reorder(values: Array, order: Array) -> Array:
     return jnp.take_along_axis(values, order, axis=0)
 
 
-def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, save: str, project: str) -> None:
+def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, save: str, project: str, engine: str) -> None:
     if not isinstance(cell, Cell):
         raise ValueError(f"unroll needs a Cell such as lstm(64), got {cell!r}; a Layer has its own apply")
-    for option, value, allowed in (("save", save, SAVE), ("project", project, PROJECT)):
+    for option, value, allowed in (("save", save, SAVE), ("project", project, PROJECT), ("engine", engine, ENGINE)):
         if value not in allowed:
             raise ValueError(f"unknown {option} {value!r}; allowed: {', '.join(allowed)}")
+    if engine == "deferred" and save == "everything":
+        raise ValueError("save='everything' is plain automatic differentiation: it needs engine='plain' or 'auto'")
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, input_size], got shape {xs.shape}")
     if lengths is not None:

@@ -1,0 +1,658 @@
+"""The deferred engine: weight gradients formed outside the backward scan, for any step function.
+
+Automatic differentiation of a scan adds a matrix to the gradient of every weight at every step. Here the step is traced
+once and each place where a matrix that does not change over time meets something that does is found in its jaxpr:
+
+    z_t = ... + h_t U + x_t W + b
+
+The tangent of the scan is then written so that what the weights contribute stands outside the inner loop,
+
+    E_t = h_t dU + x_t dW + dx_t W + db       for several steps at once, one product for each matrix
+    dcarry_t, dy_t = J_t (dcarry_{t-1}, E_t)  step by step; J_t from the stored pre-activations, no product done again
+
+and transposing it, which JAX does, gives the backward pass: a scan that hands back dz_t, and dU = sum h_t' dz_t,
+dW = sum x_t' dz_t, db = sum dz_t, dx_t = dz_t W' formed for several steps at once. As only the tangent is written, both
+modes of differentiation, their compositions, vmap and shard_map work as everywhere.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Literal
+
+Array = jax.Array
+Values = dict[int, Any]
+
+BILINEAR = ("dot_general", "conv_general_dilated")
+ROWS_TIMES_MATRIX = (((1,), (0,)), ((), ()))
+CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}  # read as if written out
+
+
+# --- a step as a list of equations ------------------------------------------------------------------------------------
+
+
+class Equation(NamedTuple):
+    """One primitive: outputs = primitive(inputs), values by number, constants as literals."""
+
+    primitive: Any
+    params: dict
+    inputs: tuple[Any, ...]
+    outputs: tuple[int, ...]
+
+    def bind(self, *inputs: Any) -> Sequence[Any]:
+        outputs = self.primitive.bind(*inputs, **self.primitive.get_bind_params(self.params))
+        return outputs if self.primitive.multiple_results else [outputs]
+
+
+class Program(NamedTuple):
+    """A step written out: what it reads, computes and returns, by number."""
+
+    equations: list[Equation]
+    avals: dict[int, Any]
+    consts: list[int]  # constant over time
+    carry: list[int]
+    inputs: list[int]
+    carry_out: list[Any]
+    ys: list[Any]
+
+
+def write_out(jaxpr: Any, num_carry: int, num_carry_out: int) -> Program:
+    """The equations of a jaxpr (arguments: carry, inputs), calls inside it written out."""
+    equations: list[Equation] = []
+    avals: dict[int, Any] = {}
+
+    def new(var: Any) -> int:
+        avals[len(avals)] = var.aval
+        return len(avals) - 1
+
+    def walk(jaxpr: Any, consts: list, args: list) -> list:
+        number = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
+        for equation in jaxpr.eqns:
+            inputs = [atom if isinstance(atom, Literal) else number[atom] for atom in equation.invars]
+            body = equation.params.get(CALLS.get(equation.primitive.name, ""))
+            inner, inner_consts = (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, [])
+            if body is None or inner_consts:
+                outputs = [new(var) for var in equation.outvars]
+                equations.append(Equation(equation.primitive, equation.params, tuple(inputs), tuple(outputs)))
+            else:
+                outputs = walk(inner, [], inputs)
+            number |= dict(zip(equation.outvars, outputs, strict=True))
+        return [atom if isinstance(atom, Literal) else number[atom] for atom in jaxpr.outvars]
+
+    consts, args = [new(var) for var in jaxpr.constvars], [new(var) for var in jaxpr.invars]
+    outputs = walk(jaxpr, consts, args)
+    return Program(
+        equations, avals, consts, args[:num_carry], args[num_carry:], outputs[:num_carry_out], outputs[num_carry_out:]
+    )
+
+
+def needed(program: Program, wanted: Iterable[Any], known: Iterable[int]) -> list[int]:
+    """Positions of the equations that lead from known values to the wanted ones, in order."""
+    known, missing, found = set(known), {atom for atom in wanted if isinstance(atom, int)}, []
+    for position in reversed(range(len(program.equations))):
+        equation = program.equations[position]
+        if missing.difference(known).intersection(equation.outputs):
+            found.append(position)
+            missing.update(atom for atom in equation.inputs if isinstance(atom, int))
+    return found[::-1]
+
+
+def compute(program: Program, wanted: Sequence[Any], known: Values, bind: Callable | None = None) -> list[Any]:
+    """The wanted values from known ones; `bind(position, *inputs)` may stand in for evaluating an equation."""
+    values = dict(known)
+
+    def read(atom):
+        return atom.val if isinstance(atom, Literal) else values[atom]
+
+    for position in needed(program, wanted, known):
+        equation = program.equations[position]
+        inputs = [read(atom) for atom in equation.inputs]
+        outputs = equation.bind(*inputs) if bind is None else bind(position, *inputs)
+        values = dict(zip(equation.outputs, outputs, strict=True)) | values
+    return [read(atom) for atom in wanted]
+
+
+# --- where weights meet what changes over time ------------------------------------------------------------------------
+
+
+class Site(NamedTuple):
+    """An equation in which a weight meets something that changes over time: a product, or the addition of a bias."""
+
+    weight: int  # position in Plan.weights
+    weight_at: int  # which operand it is
+    operand: Any  # the other one
+    sink: int  # the sum in which the result ends; its cotangent is the site's
+    is_product: bool
+    sees_carry: bool  # whether the other operand depends on the carry
+
+
+class Weight(NamedTuple):
+    value: int  # a value constant over time
+    narrow: Any  # dtype it is cast to for the product; its gradient is added up in its own
+
+
+class Plan(NamedTuple):
+    program: Program
+    sites: dict[int, Site]  # by position of their equation
+    weights: list[Weight]
+    sinks: list[int]
+    saved: list[int]  # values stored by the forward pass beside the carries
+    shared: dict[int, int]  # leaf of the carry -> leaf of ys that is the same after every step
+    direct_consts: list[int]  # constants that act on the step also elsewhere than at a site, or as part of a weight
+    direct_inputs: list[int]
+
+
+def make_plan(program: Program, save_named: bool) -> Plan:
+    equations, is_float = program.equations, lambda v: jnp.issubdtype(program.avals[v].dtype, jnp.inexact)
+    changes, carried = set(program.carry) | set(program.inputs), set(program.carry)
+    producer: dict[int, Equation] = {}
+    users: dict[int, list[Equation]] = {}
+    for equation in equations:
+        for group in (changes, carried):
+            if group.intersection(atom for atom in equation.inputs if isinstance(atom, int)):
+                group.update(equation.outputs)
+        for atom in equation.inputs:
+            if isinstance(atom, int):
+                users.setdefault(atom, []).append(equation)
+        producer |= dict.fromkeys(equation.outputs, equation)
+    returned = {atom for atom in (*program.carry_out, *program.ys) if isinstance(atom, int)}
+
+    def sink(value: int) -> int:
+        """The end of the chain of additions that a value goes through and does nothing else."""
+        while value not in returned and len(users.get(value, ())) == 1:
+            (user,) = users[value]
+            if user.primitive.name not in ("add", "name"):
+                break
+            if program.avals[user.outputs[0]].shape != program.avals[value].shape:
+                break
+            (value,) = user.outputs
+        return value
+
+    weights: list[Weight] = []
+
+    def weight(value: int) -> int:
+        source, narrow = value, None
+        made_by = producer.get(value)
+        if made_by is not None and made_by.primitive.name == "convert_element_type":
+            (before,) = made_by.inputs
+            if isinstance(before, int) and is_float(before):
+                source, narrow = before, program.avals[value].dtype
+        if Weight(source, narrow) not in weights:
+            weights.append(Weight(source, narrow))
+        return weights.index(Weight(source, narrow))
+
+    # From the last equation to the first: which values have a tangent inside the scan?
+    sites: dict[int, Site] = {}
+    inside = {atom for atom in returned if is_float(atom)}
+
+    def visit(position: int, product_sinks: set[int] | None) -> None:
+        equation = equations[position]
+        if not inside.intersection(equation.outputs):
+            return
+        site = _site(equation, changes, is_float)
+        if site is not None and (product_sinks is None or site[2] or sink(equation.outputs[0]) in product_sinks):
+            weight_at, operand, is_product = site
+            sites[position] = Site(
+                weight(equation.inputs[weight_at]),
+                weight_at,
+                operand,
+                sink(equation.outputs[0]),
+                is_product,
+                operand in carried,
+            )
+            if not is_product or operand in carried:
+                inside.add(operand)
+        else:
+            inside.update(atom for atom in equation.inputs if isinstance(atom, int) and is_float(atom))
+
+    backwards = range(len(equations) - 1, -1, -1)
+    product_sinks = {
+        sink(equation.outputs[0])
+        for equation in equations
+        if (found := _site(equation, changes, is_float)) is not None and found[2]
+    }
+    for position in backwards:
+        visit(position, product_sinks)
+
+    named = [
+        equation.outputs[0]
+        for equation in equations
+        if equation.primitive.name == "name" and equation.params["name"] == "preactivation"
+    ]
+    shared = {
+        leaf: program.ys.index(atom)
+        for leaf, atom in enumerate(program.carry_out)
+        if isinstance(atom, int) and atom in program.ys
+    }
+    return Plan(
+        program=program,
+        sites=sites,
+        weights=weights,
+        sinks=sorted({site.sink for site in sites.values()}),
+        saved=[value for value in named if value in changes and value in inside] if save_named else [],
+        shared=shared,
+        direct_consts=[i for i, value in enumerate(program.consts) if value in inside],
+        direct_inputs=[i for i, value in enumerate(program.inputs) if value in inside],
+    )
+
+
+def _site(equation: Equation, changes: set[int], is_float: Callable) -> tuple[int, Any, bool] | None:
+    """(which operand is constant over time, the other one, whether it is a product), if the equation is a site."""
+    kind = equation.primitive.name
+    if kind not in (*BILINEAR, "add") or not all(isinstance(atom, int) for atom in equation.inputs):
+        return None
+    constant = [atom not in changes for atom in equation.inputs]
+    if sum(constant) != 1 or not all(map(is_float, equation.inputs)):
+        return None
+    at = constant.index(True)
+    return at, equation.inputs[1 - at], kind != "add"
+
+
+# --- the scan and its tangent -----------------------------------------------------------------------------------------
+
+
+@jax.custom_jvp
+def _stand_in(value: Array, parts: tuple[Array, ...]) -> Array:
+    """`value`, which is known to be the first of the parts; its tangent is the sum of theirs."""
+    del parts
+    return value
+
+
+@_stand_in.defjvp
+def _stand_in_jvp(primals, tangents):
+    return primals[0], sum(tangents[1][1:], tangents[1][0])
+
+
+class Kept(NamedTuple):
+    """What the forward pass leaves for the tangent."""
+
+    weights: list[Any]
+    consts: list[Any]
+    carry: list[Any]  # before the first step
+    inputs: list[Any]  # [T, ...]
+    before: dict[int, Any]  # leaf of the carry -> its value before each step [T, ...], unless shared with ys
+    shared: dict[int, Any]  # leaf of the carry -> its value after each step [T, ...]
+    saved: dict[int, Any]  # value -> [T, ...]
+
+
+class Tangents(NamedTuple):
+    """Tangents; leaves without one are absent from the dictionaries."""
+
+    weights: dict[int, Any]
+    consts: dict[int, Any]
+    carry: dict[int, Any]
+    inputs: dict[int, Any]
+
+
+def deferred_scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str) -> tuple[Any, Any]:
+    """`lax.scan(step, carry, inputs, num_steps, reverse)`; see the module for what becomes of its derivative.
+
+    Args:
+      save: "preactivations", "nothing" or "chunks", as in `unroll`.
+    """
+    if num_steps == 0:
+        return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
+    carry_leaves, carry_tree = jax.tree.flatten(carry)
+    input_leaves, input_tree = jax.tree.flatten(inputs)
+    one_step = jax.eval_shape(lambda leaves: [leaf[0] for leaf in leaves], input_leaves)
+    closed, out = jax.make_jaxpr(
+        lambda carry, x: step(jax.tree.unflatten(carry_tree, carry), jax.tree.unflatten(input_tree, x)),
+        return_shape=True,
+    )(carry_leaves, one_step)
+    structures = jax.tree.structure(out[0]), jax.tree.structure(out[1])
+    program = write_out(closed.jaxpr, len(carry_leaves), structures[0].num_leaves)
+    same = [a.strip_weak_type() for a in closed.out_avals[: len(carry_leaves)]] == [
+        jax.typeof(a).strip_weak_type() for a in carry_leaves
+    ]
+    if closed.effects or structures[0] != carry_tree or not same:
+        return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
+
+    plan = make_plan(program, save_named=save != "nothing")
+    consts = dict(zip(program.consts, closed.consts, strict=True))
+    weights = compute(program, [weight.value for weight in plan.weights], consts)
+    run = _make_run(plan, num_steps, reverse, in_chunks=save == "chunks")
+    carry_leaves, ys = run(weights, list(closed.consts), carry_leaves, input_leaves)
+    return jax.tree.unflatten(carry_tree, carry_leaves), jax.tree.unflatten(structures[1], ys)
+
+
+def _make_run(plan: Plan, num_steps: int, reverse: bool, in_chunks: bool) -> Callable:
+    @jax.custom_jvp
+    def run(weights: list, consts: list, carry: list, inputs: list) -> tuple[list, list]:
+        carry, ys, _ = _forward(plan, weights, consts, carry, inputs, num_steps, reverse, keep=False)
+        return carry, ys
+
+    def rule(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+        tangents = Tangents(*(_present(leaves) for leaves in tangents))
+        carry, ys, kept = _forward(plan, *primals, num_steps, reverse, keep=True)
+        tangent = _recomputed(lambda kept, tangents: _tangent(plan, kept, tangents, num_steps, reverse))
+        dcarry, dys = tangent(kept, tangents)
+        return (carry, ys), (_every(dcarry, carry), _every(dys, ys))
+
+    def rule_in_chunks(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+        tangents = Tangents(*(_present(leaves) for leaves in tangents))
+        return _in_chunks(plan, *primals, tangents, num_steps, reverse)
+
+    run.defjvp(rule_in_chunks if in_chunks else rule, symbolic_zeros=True)
+    return run
+
+
+def _present(leaves: Sequence[Any]) -> dict[int, Any]:
+    return {i: leaf for i, leaf in enumerate(leaves) if not isinstance(leaf, SymbolicZero)}
+
+
+def _every(tangents: dict[int, Any], leaves: Sequence[Any]) -> list[Any]:
+    """Tangents of all leaves; those of integers are of the type that has no values."""
+    return [
+        tangents[i] if i in tangents else np.zeros(jnp.shape(leaf), jax.dtypes.float0) for i, leaf in enumerate(leaves)
+    ]
+
+
+def _floats(leaves: Sequence[Any]) -> list[int]:
+    return [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+
+def _narrowed(plan: Plan, weights: Sequence[Any]) -> list[Any]:
+    return [w if kind.narrow is None else w.astype(kind.narrow) for w, kind in zip(weights, plan.weights, strict=True)]
+
+
+def _forward(
+    plan: Plan, weights: list, consts: list, carry: list, inputs: list, num_steps: int, reverse: bool, keep: bool
+) -> tuple[list, list, Kept | None]:
+    """The scan itself, and what it leaves for the tangent."""
+    program = plan.program
+    narrowed = _narrowed(plan, weights)
+    wanted = [*program.carry_out, *program.ys, *(plan.saved if keep else ())]
+
+    def bind(position: int, *values):
+        site = plan.sites.get(position)
+        if site is not None:
+            values = _with(values, site.weight_at, narrowed[site.weight])
+        return program.equations[position].bind(*values)
+
+    def step(carry, inputs):
+        known = zip((*program.consts, *program.carry, *program.inputs), (*consts, *carry, *inputs), strict=True)
+        outputs = compute(program, wanted, dict(known), bind)
+        after, rest = outputs[: len(carry)], outputs[len(carry) :]
+        before = {i: leaf for i, leaf in enumerate(carry) if i not in plan.shared} if keep else None
+        return [jnp.asarray(a, b.dtype) for a, b in zip(after, carry, strict=True)], (rest, before)
+
+    before_all = carry
+    carry, (rest, before) = lax.scan(step, carry, inputs, num_steps, reverse=reverse)
+    ys, saved = rest[: len(program.ys)], rest[len(program.ys) :]
+    if not keep:
+        return carry, ys, None
+    shared = {leaf: ys[i] for leaf, i in plan.shared.items()}
+    kept = Kept(weights, consts, before_all, inputs, before, shared, dict(zip(plan.saved, saved, strict=True)))
+    return carry, ys, kept
+
+
+def _with(values: Sequence[Any], position: int, value: Any) -> list[Any]:
+    values = list(values)
+    values[position] = value
+    return values
+
+
+def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse: bool) -> tuple[dict, dict]:
+    """Tangents of the final carry and of ys, from all of theirs."""
+    dcarry = {i: _or_zeros(tangents.carry.get(i), kept.carry[i]) for i in _floats(kept.carry)}
+    size = chunk_size(num_steps)
+    count, rest = divmod(num_steps, size)
+    parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
+    pieces = []
+    for start, size, count in reversed(parts) if reverse else parts:
+        if size * count == 0:
+            continue
+        stop = start + size * count
+        dinputs = {i: leaf[start:stop].reshape(count, size, *leaf.shape[1:]) for i, leaf in tangents.inputs.items()}
+        body = _chunk_tangent(plan, kept, tangents, start, size, num_steps, reverse)
+        dcarry, dys = lax.scan(_recomputed(body), dcarry, (jnp.arange(count), dinputs), count, reverse=reverse)
+        pieces.append({i: leaf.reshape(size * count, *leaf.shape[2:]) for i, leaf in dys.items()})
+    if len(pieces) == 1:
+        return dcarry, pieces[0]
+    return dcarry, {i: jnp.concatenate([piece[i] for piece in pieces[:: -1 if reverse else 1]]) for i in pieces[0]}
+
+
+def chunk_size(num_steps: int) -> int:
+    """Steps whose weight gradients are formed together: about 8, a divisor of num_steps if there is one near."""
+    for size in (8, 10, 7, 9, 12, 6, 11, 14, 5, 13, 15, 16, 4):
+        if num_steps % size == 0:
+            return size
+    return min(8, num_steps)
+
+
+def _recomputed(body: Callable) -> Callable:
+    """A body of a scan whose intermediates are not stored by the forward pass."""
+    return jax.checkpoint(body, prevent_cse=False)
+
+
+def _or_zeros(tangent: Any, leaf: Any) -> Array:
+    return jnp.zeros_like(leaf) if tangent is None else tangent
+
+
+def _at(a: Array, t: Any) -> Array:
+    return lax.dynamic_index_in_dim(a, t, 0, keepdims=False)
+
+
+def _chunk_tangent(
+    plan: Plan, kept: Kept, tangents: Tangents, start: int, size: int, num_steps: int, reverse: bool
+) -> Callable:
+    """The tangent of `size` steps, as the body of a scan: (dcarry, (number of the chunk, dinputs)) -> (dcarry, dys)."""
+    program = plan.program
+    first = num_steps - 1 if reverse else 0
+    consts = dict(zip(program.consts, kept.consts, strict=True))
+    narrowed = _narrowed(plan, kept.weights)
+    dconsts = {i: tangents.consts[i] for i in plan.direct_consts if i in tangents.consts}
+
+    def step_values(t: Any) -> Values:
+        """What is known before step t."""
+        values = dict(consts)
+        for leaf, value in enumerate(program.carry):
+            if leaf in kept.before:
+                values[value] = _at(kept.before[leaf], t)
+            else:
+                last = _at(kept.shared[leaf], jnp.clip(t + 1 if reverse else t - 1, 0, num_steps - 1))
+                values[value] = jnp.where(t == first, kept.carry[leaf], last)
+        values |= {value: _at(a, t) for value, a in zip(program.inputs, kept.inputs, strict=True)}
+        return values
+
+    def chunk_values(begin: Any) -> Values:
+        """The same for all steps of a chunk, [size, ...], and the pre-activations and shared outputs."""
+
+        def cut(a: Array) -> Array:
+            return lax.dynamic_slice_in_dim(a, begin, size)
+
+        values = {}
+        for leaf, value in enumerate(program.carry):
+            if leaf in kept.before:
+                values[value] = cut(kept.before[leaf])
+            else:
+                after = kept.shared[leaf]
+                edge = begin + size if reverse else begin - 1
+                outside = begin + size > first if reverse else begin <= first
+                last = _at(after, jnp.clip(edge, 0, num_steps - 1))
+                last = jnp.where(outside, kept.carry[leaf], last)[None]
+                here = cut(after)
+                pair = [here[1:], last] if reverse else [last, here[:-1]]
+                values[value] = jnp.concatenate(pair)
+                values[program.carry_out[leaf]] = here
+        values |= {value: cut(a) for value, a in zip(program.inputs, kept.inputs, strict=True)}
+        return values | {value: cut(a) for value, a in kept.saved.items()}
+
+    def contributions(begin: Any, dinputs: dict[int, Any]) -> dict[int, Array]:
+        """E of the module's docstring, by sink: [size, ...]."""
+        values = chunk_values(begin)
+        dvalues: Values = {program.inputs[i]: leaf for i, leaf in dinputs.items()}
+        total: dict[int, Array] = {}
+
+        def add(sink: int, part: Array) -> None:
+            total[sink] = total[sink] + part if sink in total else part
+
+        operands, doperands = _operands(plan, consts, values, tangents.consts, dvalues)
+        for position, site in plan.sites.items():
+            equation = program.equations[position]
+            dweight = tangents.weights.get(site.weight)
+            shape = program.avals[equation.outputs[0]].shape
+            narrow = plan.weights[site.weight].narrow
+            if dweight is not None and narrow is not None:
+                dweight = dweight.astype(narrow)
+            if not site.is_product:
+                if dweight is not None:
+                    add(site.sink, jnp.broadcast_to(dweight, (size, *shape)))
+                continue
+
+            def product(weight: Array, operand: Array) -> Array:
+                both = (weight, operand) if site.weight_at == 0 else (operand, weight)
+                return equation.bind(*both)[0]
+
+            def over_steps(weight: Array, operand: Array) -> Array:
+                if not _is_rows_times_matrix(equation, site, weight, operand):
+                    return jax.vmap(product, (None, 0))(weight, operand)
+                rows = operand.reshape(-1, operand.shape[-1])
+                plain = equation._replace(params=equation.params | {"dimension_numbers": ROWS_TIMES_MATRIX})
+                return plain.bind(rows, weight)[0].reshape(size, *shape)
+
+            if dweight is not None:
+                add(site.sink, over_steps(dweight, operands[site.operand]))
+            if site.operand in doperands:
+                add(site.sink, over_steps(narrowed[site.weight], doperands[site.operand]))
+        return total
+
+    def body(dcarry: dict[int, Any], chunk: tuple) -> tuple[dict, dict]:
+        number, dinputs = chunk
+        begin = start + number * size
+        sums = contributions(begin, dinputs)
+        direct = {i: leaf for i, leaf in dinputs.items() if i in plan.direct_inputs}
+
+        def inner(dcarry, one):
+            k, dsums, dinputs = one
+            t = begin + k
+            known = step_values(t)
+            saved = {value: _at(a, t) for value, a in kept.saved.items()}
+            carry = {i: known[program.carry[i]] for i in dcarry}
+            given = {i: kept.consts[i] for i in dconsts}, {i: known[program.inputs[i]] for i in dinputs}
+            zeros = {sink: jnp.zeros_like(dsum) for sink, dsum in dsums.items()}
+
+            def replay(carry, sums, consts, inputs):
+                values = known | {program.carry[i]: leaf for i, leaf in carry.items()}
+                values |= {program.consts[i]: leaf for i, leaf in consts.items()}
+                values |= {program.inputs[i]: leaf for i, leaf in inputs.items()}
+                after, ys = _replay(plan, values, narrowed, saved, sums)
+                return {i: after[i] for i in _floats(after)}, {i: ys[i] for i in _floats(ys)}
+
+            _, outputs = jax.jvp(replay, (carry, zeros, *given), (dcarry, dsums, dconsts, dinputs))
+            return outputs
+
+        return lax.scan(_recomputed(inner), dcarry, (jnp.arange(size), sums, direct), size, reverse=reverse)
+
+    return body
+
+
+def _is_rows_times_matrix(equation: Equation, site: Site, weight: Array, operand: Array) -> bool:
+    """Whether a product is h [..., H] times U [H, N]: more steps are just more rows, and one plain product."""
+    if equation.primitive.name != "dot_general" or site.weight_at != 1 or weight.ndim != 2:
+        return False
+    last = operand.ndim - 2  # of the operand of one step
+    (mine, its), batch = equation.params["dimension_numbers"]
+    return (tuple(mine), tuple(its), *map(tuple, batch)) == ((last,), (0,), (), ())
+
+
+def _operands(
+    plan: Plan, consts: Values, values: Values, dconsts: dict[int, Any], dvalues: Values
+) -> tuple[dict[int, Array], dict[int, Array]]:
+    """Operands of all products over a chunk [size, ...], and tangents of those that do not depend on the carry."""
+    program = plan.program
+    products = [site for site in plan.sites.values() if site.is_product]
+    carried = list({site.operand: None for site in products if site.sees_carry})
+    free = list({site.operand: None for site in products if not site.sees_carry})
+    over_steps = jax.vmap(lambda values: compute(program, carried, consts | values))
+    operands = dict(zip(carried, over_steps(values), strict=True)) if carried else {}
+    if not free:
+        return operands, {}
+
+    # Of the constants only those that these operands are made of.
+    used = {atom for i in needed(program, free, ()) for atom in program.equations[i].inputs if isinstance(atom, int)}
+    dconsts = {program.consts[i]: leaf for i, leaf in dconsts.items() if program.consts[i] in used}
+    used.update(free)
+    dvalues = {value: leaf for value, leaf in dvalues.items() if value in used}
+    inputs = {value: values[value] for value in program.inputs}
+
+    def made(some_consts: Values, some_inputs: Values) -> dict[int, Array]:
+        def one(inputs: Values) -> list[Array]:
+            return compute(program, free, consts | some_consts | inputs)
+
+        rest = {value: leaf for value, leaf in inputs.items() if value not in some_inputs}
+        return dict(zip(free, jax.vmap(one)(rest | some_inputs), strict=True))
+
+    primals = {value: consts[value] for value in dconsts}, {value: inputs[value] for value in dvalues}
+    if not dconsts and not dvalues:
+        return operands | made(*primals), {}
+    made_primal, doperands = jax.jvp(made, primals, (dconsts, dvalues))
+    return operands | made_primal, doperands
+
+
+def _replay(plan: Plan, values: Values, narrowed: list, saved: Values, sums: Values) -> tuple[list, list]:
+    """A step once more: from the pre-activations stored, with `sums` (zeros that have a tangent) added at the sinks."""
+    program = plan.program
+
+    def bind(position: int, *inputs):
+        equation, site = program.equations[position], plan.sites.get(position)
+        if site is not None:
+            inputs = _with(inputs, site.weight_at, narrowed[site.weight])
+            if site.is_product and not site.sees_carry:
+                inputs = _with(inputs, 1 - site.weight_at, lax.stop_gradient(inputs[1 - site.weight_at]))
+        outputs = equation.bind(*inputs)
+        for i, value in enumerate(equation.outputs):
+            if value in saved or value in sums:
+                parts = (outputs[i], sums[value]) if value in sums else (outputs[i],)
+                outputs = _with(outputs, i, _stand_in(saved.get(value, outputs[i]), parts))
+        return outputs
+
+    outputs = compute(program, [*program.carry_out, *program.ys], values, bind)
+    return outputs[: len(program.carry_out)], outputs[len(program.carry_out) :]
+
+
+def _in_chunks(
+    plan: Plan,
+    weights: list,
+    consts: list,
+    carry: list,
+    inputs: list,
+    tangents: Tangents,
+    num_steps: int,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """The scan and its tangent, keeping one carry for about sqrt(T) steps; the steps between are run once more."""
+    size = math.isqrt(max(num_steps - 1, 0)) + 1
+    count, rest = divmod(num_steps, size)
+    parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
+    dcarry = {i: _or_zeros(tangents.carry.get(i), carry[i]) for i in _floats(carry)}
+    pieces = []
+    for start, size, count in reversed(parts) if reverse else parts:
+        if size * count == 0:
+            continue
+
+        def cut(leaf):
+            return leaf[start : start + size * count].reshape(count, size, *leaf.shape[1:])
+
+        def run(carry, inputs):
+            after, ys, _ = _forward(plan, weights, consts, carry, inputs, size, reverse, keep=False)
+            return after, (ys, carry)
+
+        def tangent(dcarry, one):
+            carry, inputs, dinputs = one
+            _, _, kept = _forward(plan, weights, consts, carry, inputs, size, reverse, keep=True)
+            return _tangent(plan, kept, tangents._replace(carry=dcarry, inputs=dinputs), size, reverse)
+
+        chunks = [cut(leaf) for leaf in inputs]
+        carry, (ys, starts) = lax.scan(run, carry, chunks, count, reverse=reverse)
+        dinputs = {i: cut(leaf) for i, leaf in tangents.inputs.items()}
+        dcarry, dys = lax.scan(_recomputed(tangent), dcarry, (starts, chunks, dinputs), count, reverse=reverse)
+        pieces.append(jax.tree.map(lambda leaf: leaf.reshape(size * count, *leaf.shape[2:]), (ys, dys)))
+    ys, dys = jax.tree.map(lambda *leaves: jnp.concatenate(leaves[:: -1 if reverse else 1]), *pieces)
+    return (carry, ys), (_every(dcarry, carry), _every(dys, ys))

@@ -1,0 +1,128 @@
+"""The deferred engine gives the gradients of the plain one, for any cell and in every mode of differentiation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rnnjax import dropout, elman, gru, gru_reset_before, layer_norm, lstm, lstm_fgr, lstm_vanilla, stack, unroll
+
+T, B, I = 11, 3, 2
+RNG = np.random.default_rng(0)
+XS = RNG.normal(size=(T, B, I)).astype(np.float32)
+LENGTHS = np.array([5, 11, 0])
+RESETS = RNG.random((T, B)) < 0.3
+CELLS = {
+    "elman": elman(4),
+    "gru": gru(4),
+    "gru_reset_before": gru_reset_before(4),
+    "lstm_vanilla": lstm_vanilla(4),
+    "lstm_fgr": lstm_fgr(3, projection_size=2),
+    "layer_norm": layer_norm(lstm(4)),
+    "stack": stack(gru(3), lstm(2, projection_size=2)),
+    "dropout": dropout(lstm(4), inputs=0.3, outputs=0.2, recurrent=0.4),
+}
+
+
+@functools.cache
+def params_of(name):
+    """Initial parameters, shaken so that none is zero."""
+    params = CELLS[name].init(jax.random.key(0), I)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda a: np.asarray(a) + 0.1 * rng.normal(size=a.shape).astype(np.float32), params)
+
+
+def loss(name, params, xs, scale, **options):
+    cell = CELLS[name]
+    carry = jax.tree.map(lambda a: a + scale, cell.initial_carry(params, (B,)))
+    carry, ys = unroll(cell, params, xs, carry, key=jax.random.key(2), **options)
+    return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(jnp.cos(leaf)) for leaf in jax.tree.leaves(carry))
+
+
+def assert_close(found, expected):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), found, expected)
+
+
+WAYS = {
+    "as it is": {},
+    "lengths and resets": {"lengths": LENGTHS, "resets": RESETS},
+    "reverse": {"reverse": True, "resets": RESETS},
+    "nothing saved": {"save": "nothing"},
+    "chunks": {"save": "chunks"},
+    "projected before": {"project": "before"},
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_by_parameters_inputs_and_carry_are_those_of_the_plain_engine(name, way):
+    if way not in ("as it is", "lengths and resets") and name not in ("lstm_vanilla", "stack"):
+        way = "as it is"
+
+    @jax.jit
+    def both(params, xs, scale):
+        return [
+            jax.value_and_grad(functools.partial(loss, name, engine=engine, **WAYS[way]), (0, 1, 2))(params, xs, scale)
+            for engine in ("deferred", "plain")
+        ]
+
+    assert_close(*both(params_of(name), XS, 0.1))
+
+
+def test_forward_second_derivatives_and_vmap_over_parameters():
+    name = "lstm_vanilla"
+    params = params_of(name)
+    direction = jax.tree.map(lambda a: RNG.normal(size=a.shape).astype(np.float32), params)
+    several = jax.tree.map(lambda a: np.stack([a, 0.5 * a]), params)
+
+    @jax.jit
+    def all_of_them(params, direction, several):
+        results = []
+        for engine in ("deferred", "plain"):
+            f = functools.partial(loss, name, xs=XS, scale=0.1, engine=engine)
+            gradient = jax.grad(f)
+            results.append(
+                {
+                    "forward": jax.jvp(f, (params,), (direction,))[1],
+                    "forward over reverse": jax.jvp(gradient, (params,), (direction,))[1],
+                    "vmap": jax.vmap(gradient)(several),
+                    "checkpoint": jax.grad(jax.checkpoint(f))(params),
+                }
+            )
+        return results
+
+    assert_close(*all_of_them(params, direction, several))
+
+
+def products(engine):
+    """How many matrix products one gradient takes."""
+    cell = lstm(4)
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), I))
+
+    def objective(params, xs):
+        return jnp.sum(unroll(cell, params, xs, engine=engine)[1] ** 2)
+
+    def count(jaxpr):
+        found = 0
+        for equation in jaxpr.eqns:
+            found += equation.primitive.name == "dot_general"
+            for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    found += count(inner) * equation.params.get("length", 1)
+        return found
+
+    return count(jax.make_jaxpr(jax.grad(objective))(params, jax.ShapeDtypeStruct((T, B, I), np.float32)).jaxpr)
+
+
+def test_no_product_is_done_again_or_added_up_step_by_step():
+    """Plain: x W, h U and dz U', x' dz, h' dz at every step. Deferred: the last two only once for several steps."""
+    assert products("plain") == 5 * T
+    assert 3 * T < products("deferred") <= 3 * T + 4
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(ValueError, match="unknown engine 'defered'; allowed: plain, deferred"):
+        unroll(CELLS["gru"], params_of("gru"), XS, engine="defered")
