@@ -114,6 +114,20 @@ def zeros(params: Any, *shape: int) -> Array:
     return jnp.zeros(shape, dtype_of(params))
 
 
+def zero_carry(sizes: Any) -> Callable[..., Any]:
+    """An `initial_carry` of zeros: `sizes` is one width, or a pytree of widths such as LSTMCarry(h=H, c=H)."""
+
+    def initial_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
+        return jax.tree.map(lambda size: zeros(params, *batch_shape, size), sizes)
+
+    return initial_carry
+
+
+def affine(p: Any, x: Array) -> Array:
+    """The `project` of most cells: W x + b, all gates in one product."""
+    return dense(x, p.W) + p.b
+
+
 def dtype_of(params: Any) -> Any:
     """The dtype that the parameters compute in; float32 for a cell without any."""
     return jnp.result_type(*jax.tree.leaves(params) or [jnp.float32])

@@ -5,7 +5,7 @@ serve wherever they exist. Biases: a number, `Uniform(low, high)`, `Normal(std)`
 (key, size).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -81,3 +81,28 @@ def bias(value: Bias, key: Array, size: int) -> Array:
     if isinstance(value, Uniform | Normal | Chrono):
         return value(key, size)
     return jnp.full((size,), value, jnp.float32)
+
+
+class GateParams(NamedTuple):
+    """The parameters of most gated cells, G gates packed side by side."""
+
+    W: Array  # [I, G*H]
+    U: Array  # [H, G*H]
+    b: Array  # [G*H]
+
+
+def gate_params(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    biases: Sequence[Bias],
+    kernel_init: Initializer = glorot_uniform,
+    recurrent_init: Initializer = orthogonal,
+) -> GateParams:
+    """W, U and b of as many gates as there are biases, each gate's matrices drawn independently."""
+    key_W, key_U, *keys_b = jax.random.split(key, 2 + len(biases))
+    return GateParams(
+        W=per_gate(kernel_init, key_W, input_size, hidden_size, len(biases)),
+        U=per_gate(recurrent_init, key_U, hidden_size, hidden_size, len(biases)),
+        b=jnp.concatenate([bias(value, k, hidden_size) for value, k in zip(biases, keys_b, strict=True)]),
+    )
