@@ -42,7 +42,7 @@ from experiments.record import provenance, record
 from experiments.spec import variant
 from experiments.start import start
 from rnnjax.errors import unknown
-from rnnjax.piano_rolls import LOWEST_PITCH, Pieces, from_folder, jsb_chorales
+from rnnjax.piano_rolls import Pieces, from_folder, jsb_chorales
 from rnnjax.ragged import make_buckets
 from rnnjax.train import OPTIMIZERS
 
@@ -290,13 +290,13 @@ def rolls_plot(original: np.ndarray, composed: np.ndarray, given: int, preset: s
     axes = figure.subplots(2, sharex=True, sharey=True)
     titles = (f"test piece {piece}", f"its first {given} frames, and {len(composed) - given} composed by {preset}")
     for axis, roll, title in zip(axes, (original, composed), titles, strict=True):
-        extent = (0, len(roll), LOWEST_PITCH - 0.5, LOWEST_PITCH + roll.shape[1] - 0.5)
+        extent = (0, len(roll), -0.5, roll.shape[1] - 0.5)
         axis.imshow(roll.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest", extent=extent)
         axis.axvline(given, color="#D55E00", linewidth=1)
         axis.set_title(title, fontsize=10)
-        axis.set_ylabel("MIDI pitch")
+        axis.set_ylabel("key")
     axes[0].set_xlim(0, max(len(original), len(composed)))
-    axes[0].set_ylim(LOWEST_PITCH + low, LOWEST_PITCH + high)
+    axes[0].set_ylim(low, high)
     axes[1].set_xlabel("frame")
     return figure
 

@@ -1,7 +1,4 @@
-"""Piano rolls: pieces as 0/1 matrices [steps, 88], read, checked and put into padded batches.
-
-Key k of a roll is MIDI pitch k + 21, the lowest A of a piano.
-"""
+"""Piano rolls: pieces as 0/1 matrices [steps, 88], a column for each key from low to high, read, checked and batched."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 KEYS = 88
-LOWEST_PITCH = 21  # MIDI's number of the first key
 SPLITS = ("train", "validation", "test")
 JSB_NAMES = {"train": "train", "validation": "valid", "test": "test"}  # in the file
 KINDS = (".npy", ".npz", ".csv")
@@ -31,6 +27,8 @@ def jsb_chorales(data_dir) -> dict[str, Pieces]:
     <data_dir>/music/JSB_Chorales.npz has, for s in train, valid and test, the rolls of all pieces joined along time,
     `s_x` [all steps, 11] (`np.packbits` of 0/1 rows of 88), and the steps of each piece, `s_len` [pieces]. Or
     <data_dir>/music/JSB_Chorales.mat as it comes with the code of Bai et al. 2018: `sdata`, a cell array of rolls.
+    Each piece is transposed to C; against the chorales as printed, key k stands for MIDI pitch k + 9, not for the
+    k + 21 of a piano, give or take the transposition.
 
     Raises:
       FileNotFoundError: neither file.
