@@ -9,7 +9,10 @@ from contextlib import suppress
 import jax
 from rich.console import Console
 
+from rnnjax.text import user_cache
+
 LOG_WIDTH = 160  # where there is no terminal
+COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
 
 
 def start(
@@ -25,6 +28,7 @@ def start(
     jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
     with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
         jax.config.update("jax_num_cpu_devices", num_cores())
+    keep_compiled()
     try:
         run(console, args, argv)
         return 0
@@ -34,6 +38,13 @@ def start(
     except KeyboardInterrupt:
         console.print("\nstopped; what is finished is kept, and the same command goes on from here")
         return 130
+
+
+def keep_compiled() -> None:
+    """Programs that took a second to compile are kept in the user's cache, unless JAX was told where to keep them."""
+    if jax.config.jax_compilation_cache_dir is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "compiled"))
+        jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
 
 
 def num_cores() -> int:
