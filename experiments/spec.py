@@ -77,12 +77,15 @@ class Sweep:
     axes: Mapping[str, Sequence[Any]]
     metric: str = "test_loss"  # what tables show beside the share solved: test_loss or test_accuracy
     full_base: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what differs at the size that is reported
-    full_axes: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    full_axes: Mapping[str, Sequence[Any]] | Callable = dataclasses.field(
+        default_factory=dict
+    )  # or () -> that, if slow
 
     def at_full_size(self) -> "Sweep":
         """The sweep at the size that is reported."""
         base = dataclasses.replace(self.base, **self.full_base)
-        return Sweep(self.name, self.question, self.expects, base, {**self.axes, **self.full_axes}, self.metric)
+        axes = self.full_axes() if callable(self.full_axes) else self.full_axes
+        return Sweep(self.name, self.question, self.expects, base, {**self.axes, **axes}, self.metric)
 
     def trials(self) -> list[Trial]:
         combinations = itertools.product(*([as_fields(axis, value) for value in v] for axis, v in self.axes.items()))

@@ -32,7 +32,13 @@ DEFAULT = "lstm_gates"
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
 
-SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "mnist_pixels")  # each a file of this folder that holds a SWEEP
+SWEEPS = (
+    "lstm_gates",
+    "forget_bias",
+    "gru_gates",
+    "zoo",
+    "mnist_pixels",
+)  # each a file of this folder that holds a SWEEP
 
 
 def load(name: str) -> Sweep:
@@ -84,8 +90,7 @@ def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -
 def list_sweeps(console: Console) -> None:
     for name in SWEEPS:
         sweep = load(name)
-        sizes = f"{len(sweep.trials())} trials, with --full {len(sweep.at_full_size().trials())}"
-        console.print(f"[bold]{name}[/bold]  ({sizes})\n    {sweep.question}")
+        console.print(f"[bold]{name}[/bold]  ({len(sweep.trials())} trials, more with --full)\n    {sweep.question}")
 
 
 def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:

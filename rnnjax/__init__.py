@@ -4,9 +4,11 @@ from rnnjax import cells
 from rnnjax.cell import Cell
 from rnnjax.cells import *  # noqa: F403
 from rnnjax.compose import Layer, bidirectional, dropout, layer, layer_norm, stack
+from rnnjax.deep import deep_input, deep_output, deep_transition
 from rnnjax.harvest import harvest
 from rnnjax.initializers import Chrono, Uniform
 from rnnjax.unroll import unroll
+from rnnjax.wrappers import dilated, residual, weight_norm, zoneout
 
 __all__ = [
     "Cell",
@@ -14,11 +16,18 @@ __all__ = [
     "Layer",
     "Uniform",
     "bidirectional",
+    "deep_input",
+    "deep_output",
+    "deep_transition",
+    "dilated",
     "dropout",
     "harvest",
     "layer",
     "layer_norm",
+    "residual",
     "stack",
     "unroll",
+    "weight_norm",
+    "zoneout",
     *cells.__all__,
 ]

@@ -14,6 +14,9 @@ time is computed. `key=None` means evaluation: nothing random happens.
 
 A cell meets its matrices only through `dense` (inputs) and `recur` (carries), and names what is worth looking at with
 `name`. Wrappers and the engine build on these three alone and know no cell.
+
+`linear=True` says that the carry goes from step to step through the functions of rnnjax/linear.py alone; `unroll` may
+then take many steps at once, by the same `step`.
 """
 
 from collections.abc import Callable
@@ -42,6 +45,7 @@ class Cell(NamedTuple):
     project: Callable[..., Any]
     step: Callable[..., Any]
     prepare: Callable[..., Any] = as_they_are
+    linear: bool = False
 
 
 def name(value: Array, label: str) -> Array:
@@ -69,6 +73,10 @@ def _product(x: Array, matrix: Array) -> Array:
     dtype = _MATMUL_DTYPE.value
     if dtype is None:
         return x @ matrix
+    if jnp.iscomplexobj(x):  # narrow types have no complex form
+        return _product(x.real, matrix) + 1j * _product(x.imag, matrix)
+    if jnp.iscomplexobj(matrix):
+        return _product(x, matrix.real) + 1j * _product(x, matrix.imag)
     wide = jnp.promote_types(x.dtype, matrix.dtype)
     return jnp.matmul(x.astype(dtype), matrix.astype(dtype), preferred_element_type=wide)
 
@@ -102,6 +110,13 @@ def check_size(**sizes: int) -> None:
     for label, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{label} must be a whole number of at least 1, got {size!r}")
+
+
+def check_positive(**values: float) -> None:
+    """Raise ValueError for a number that is not above 0."""
+    for label, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{label} must be above 0, got {value!r}")
 
 
 def split(z: Array, parts: int) -> list[Array]:

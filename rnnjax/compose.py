@@ -118,7 +118,8 @@ def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
             ys.append(y)
         return tuple(carries), joined(ys)
 
-    return Cell(output_size, init, initial_carry, project, step, prepare)
+    linear = all(c.linear for c in layers)
+    return Cell(output_size, init, initial_carry, project, step, prepare, linear)
 
 
 def _stack_of_layers(layers: list[Layer], output_size: int, init: Callable, see: Callable, joined: Callable) -> Layer:
@@ -196,7 +197,7 @@ def dropout(cell: Cell, *, inputs: float = 0.0, outputs: float = 0.0, recurrent:
                 carry, y = cell.step(p.p, carry, z)
         return carry, y if p.outputs is None else y * p.outputs
 
-    return Cell(cell.output_size, cell.init, cell.initial_carry, project, step, prepare)
+    return Cell(cell.output_size, cell.init, cell.initial_carry, project, step, prepare, cell.linear)
 
 
 class Normed(NamedTuple):

@@ -28,6 +28,15 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+def symmetric_uniform(scale: float) -> Initializer:
+    """Every entry from U[-scale, scale]."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -scale, scale)
+
+    return init
+
+
 def per_gate(init: Initializer, key: Array, rows: int, size: int, gates: int) -> Array:
     """`gates` independent [rows, size] matrices side by side, [rows, gates * size].
 

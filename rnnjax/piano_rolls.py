@@ -1,4 +1,4 @@
-"""Piano rolls: pieces as 0/1 matrices [steps, 88], a column for each key from low to high, read, checked and batched."""
+"""Piano rolls: pieces as 0/1 matrices [steps, 88], a column for each key, low to high; read, checked and batched."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

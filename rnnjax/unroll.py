@@ -1,4 +1,4 @@
-"""unroll: a cell over a sequence, through `jax.lax.scan`. Knows no cell by name."""
+"""unroll: a cell over a sequence, step by step or by stretches of time. Knows no cell by name."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.cell import Array, Cell, dtype_of, matmul_dtype as multiplying_in, where_each
+from rnnjax.cell import Array, Cell, check_size, dtype_of, matmul_dtype as multiplying_in, where_each
 from rnnjax.engine import deferred_scan
+from rnnjax.intercept import interceptable
+from rnnjax.linear import Start
 
 SAVE = ("preactivations", "nothing", "chunks", "everything")
 PROJECT = ("auto", "inside", "before")
 ENGINE = ("plain", "deferred")
+METHOD = ("scan", "associative")
+LINEAR_KINDS = (
+    "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), state space models (s4d, s5, selective_ssm, "
+    "linear_lmu), linear recurrent units (lru, rg_lru), matrix memories (linear_attention, mlstm)"
+)
 
 
+@interceptable
 def unroll(
     cell: Cell,
     params: Any,
@@ -31,6 +39,8 @@ def unroll(
     project: str = "auto",
     matmul_dtype: Any = None,
     engine: str = "plain",
+    method: str = "scan",
+    chunk: int | None = None,
 ) -> tuple[Any, Array]:
     """Run a cell over time: (carry, ys [T, *B, O]) from xs [T, *B, I].
 
@@ -57,6 +67,12 @@ def unroll(
       engine: how derivatives are taken. "plain" is automatic differentiation of the scan as it stands; "deferred" forms
         weight gradients outside the backward scan, for several steps at once (rnnjax/engine.py), and takes no account
         of save="everything". Both give the same numbers up to rounding, in every mode of differentiation.
+      method: "scan" goes step by step. "associative", for cells that are linear in their carry (Cell.linear), takes
+        stretches of steps at once by a parallel scan (rnnjax/linear.py), and stretch after stretch: the same numbers up
+        to rounding, in few long operations in place of many short ones. `save` then speaks of stretches: beside one
+        carry for each, it keeps "preactivations" of all steps, or "nothing" (as "chunks"), or "everything".
+      chunk: with method="associative", the number of steps of a stretch, by default about sqrt(T) and at least 128.
+        Memory for the stretch being worked on grows with it, and that for the carries kept with T / chunk.
 
     Returns:
       (carry, ys): the carry after each sequence's last step, and all outputs.
@@ -67,11 +83,13 @@ def unroll(
     xs = jnp.asarray(xs)
     lengths, resets = (a if a is None or isinstance(a, Array) else np.asarray(a) for a in (lengths, resets))
     _check(cell, xs, lengths, resets, save, project, engine)
+    _check_method(cell, engine, method, chunk)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if jnp.issubdtype(xs.dtype, jnp.floating):
         xs = xs.astype(dtype_of(params))
     if project == "auto":
-        project = "inside" if jax.default_backend() == "cpu" else "before"
+        long_products = method == "associative"  # whole stretches are projected at once wherever it is done
+        project = "inside" if long_products or jax.default_backend() == "cpu" else "before"
 
     active = None
     if lengths is not None:
@@ -89,6 +107,17 @@ def unroll(
         carry = initial if carry is None else _matching(carry, initial)
         zs = cell.project(p, xs) if project == "before" else xs
 
+        def stretch(carry, inputs):
+            z, are_active, are_reset = inputs
+            starts = jax.tree.map(lambda value, first: Start(value, first, are_reset), carry, initial)
+            states, y = cell.step(p, starts, cell.project(p, z) if project == "inside" else z)
+            if are_active is None:
+                return jax.tree.map(lambda leaf: leaf[-1], states), y
+            num_active = jnp.sum(are_active, axis=0)
+            last = jax.tree.map(lambda leaf: _reorder(leaf, jnp.maximum(num_active - 1, 0)[None])[0], states)
+            carry = where_each(num_active > 0, last, carry)
+            return carry, where_each(are_active, y, jax.tree.map(jnp.zeros_like, y))
+
         def step(carry, inputs):
             z, is_active, is_reset = inputs
             before = carry
@@ -103,7 +132,11 @@ def unroll(
             return carry, y
 
         inputs = (zs, active, resets)
-        carry, ys = _scan(step, carry, inputs, num_steps, reverse and lengths is None, save, engine)
+        backwards = reverse and lengths is None
+        if method == "associative":
+            carry, ys = _stretches(stretch, carry, inputs, num_steps, backwards, save, chunk)
+        else:
+            carry, ys = _scan(step, carry, inputs, num_steps, backwards, save, engine)
     if reverse and lengths is not None:
         ys = jax.tree.map(lambda y: _reorder(y, order), ys)
     return carry, ys
@@ -115,31 +148,65 @@ def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool
         return deferred_scan(step, carry, inputs, num_steps, reverse, save)
     if save == "everything":
         return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
-    policies = jax.checkpoint_policies
-    policy = policies.nothing_saveable if save == "nothing" else policies.save_only_these_names("preactivation")
     # Inside a scan nothing can be merged across steps, so the barrier against common subexpressions only costs time.
-    lean_step = jax.checkpoint(step, policy=policy, prevent_cse=False)
+    lean_step = jax.checkpoint(step, policy=_policy(save), prevent_cse=False)
     if save != "chunks":
         return lax.scan(lean_step, carry, inputs, num_steps, reverse=reverse)
-
-    size = math.isqrt(max(num_steps - 1, 0)) + 1
-    count, rest = divmod(num_steps, size)
 
     @jax.checkpoint
     def chunk(carry, part):
         return lax.scan(lean_step, carry, part, reverse=reverse)
 
+    return _in_chunks(chunk, carry, inputs, num_steps, math.isqrt(max(num_steps - 1, 0)) + 1, reverse)
+
+
+def _stretches(
+    stretch: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str, chunk: int | None
+) -> tuple[Any, Any]:
+    """A function of many steps at once, over stretch after stretch."""
+
+    def forward(carry, part):
+        if not reverse:
+            return stretch(carry, part)
+        carry, ys = stretch(carry, _flipped(part))
+        return carry, _flipped(ys)
+
+    if save != "everything":
+        forward = jax.checkpoint(forward, policy=_policy(save), prevent_cse=False)
+    return _in_chunks(forward, carry, inputs, num_steps, chunk or _chunk_size(num_steps), reverse)
+
+
+def _policy(save: str) -> Callable:
+    """What a recomputed step or stretch keeps all the same."""
+    policies = jax.checkpoint_policies
+    return policies.save_only_these_names("preactivation") if save == "preactivations" else policies.nothing_saveable
+
+
+def _chunk_size(num_steps: int) -> int:
+    """About sqrt(T) steps, at least 128; a divisor of T if there is one within a factor of two."""
+    aim = max(128, math.isqrt(num_steps))
+    if num_steps <= aim:
+        return max(num_steps, 1)
+    divisors = [size for size in range(aim // 2, 2 * aim) if num_steps % size == 0]
+    return min(divisors, key=lambda size: abs(size - aim), default=aim)
+
+
+def _in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int, reverse: bool) -> tuple[Any, Any]:
+    """`run(carry, part)` over parts of `size` steps, and one that is shorter where they do not divide num_steps."""
+    count, rest = divmod(num_steps, size)
     whole = slice(rest, None) if reverse else slice(0, count * size)
-    remainder = slice(0, rest) if reverse else slice(count * size, None)
     chunks = jax.tree.map(lambda a: a[whole].reshape(count, size, *a.shape[1:]), inputs)
-    carry, ys = lax.scan(chunk, carry, chunks, count, reverse=reverse)
-    carry, ys_rest = chunk(carry, jax.tree.map(lambda a: a[remainder], inputs))
+    carry, ys = lax.scan(run, carry, chunks, count, reverse=reverse)
+    ys = jax.tree.map(lambda y: y.reshape(count * size, *y.shape[2:]), ys)
+    if not rest:
+        return carry, ys
+    remainder = slice(0, rest) if reverse else slice(count * size, None)
+    carry, ys_rest = run(carry, jax.tree.map(lambda a: a[remainder], inputs))
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts[:: -1 if reverse else 1]), ys, ys_rest)
 
-    def joined(y, y_rest):
-        y = y.reshape(count * size, *y.shape[2:])
-        return jnp.concatenate([y_rest, y] if reverse else [y, y_rest])
 
-    return carry, jax.tree.map(joined, ys, ys_rest)
+def _flipped(values: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
 
 
 def _reorder(values: Array, order: Array) -> Array:
@@ -162,6 +229,25 @@ def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, save: str, project:
         _check_lengths(lengths, xs)
     if resets is not None and jnp.shape(resets) != xs.shape[:-1]:
         raise ValueError(f"resets must be [T, *batch] = {xs.shape[:-1]} for xs {xs.shape}, got {jnp.shape(resets)}")
+
+
+def _check_method(cell: Cell, engine: str, method: str, chunk: int | None) -> None:
+    if method not in METHOD:
+        raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHOD)}")
+    if chunk is not None:
+        if method != "associative":
+            raise ValueError(f"chunk={chunk} is an option of method='associative'; for method='scan' see save='chunks'")
+        check_size(chunk=chunk)
+    if method == "associative" and engine == "deferred":
+        raise ValueError(
+            "engine='deferred' goes step by step; method='associative' forms weight gradients for many steps at once "
+            "as it is, and needs engine='plain'"
+        )
+    if method == "associative" and not cell.linear:
+        raise ValueError(
+            "method='associative' needs a cell that is linear in its carry, and this one is not. Those that are: "
+            f"{LINEAR_KINDS}. In a stack, layer(cell, method='associative') serves the linear ones among the others"
+        )
 
 
 def _check_lengths(lengths: Any, xs: Array) -> None:

@@ -39,7 +39,10 @@ COMPOSITIONS = {
 SUBJECTS = sorted(CELLS) + sorted(COMPOSITIONS)
 
 # (cell, path of a parameter): why the gradient of the parameter may be zero.
-NO_GRADIENT: dict[tuple[str, str], str] = {}
+NO_GRADIENT: dict[tuple[str, str], str] = {
+    ("urnn", ".h0"): "the learned initial state, and the sequences here start from another",
+    ("full_capacity_urnn", ".h0"): "the learned initial state, and the sequences here start from another",
+}
 
 
 class Subject(NamedTuple):

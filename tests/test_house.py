@@ -9,16 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"cell", "initializers", "errors", "ragged", "engine"},
+    {"cell", "initializers", "errors", "ragged", "engine", "intercept", "linear"},
     {"cells", "unroll"},
-    {"compose", "harvest", "gradients", "tasks", "data", "piano_rolls", "series", "text", "word_vectors"},
-    {"model", "checkpoint", "parallel"},
+    {
+        *("compose", "deep", "wrappers", "harvest", "gradients", "hopfield"),
+        *("tasks", "data", "piano_rolls", "series", "text", "word_vectors"),
+    },
+    {"model", "checkpoint", "parallel", "remedies"},
     {"train", "decode", "seq2seq"},
     {"interop"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(FLOORS) for unit in units}
 # Inside a folder files import each other as they like. Between neighbours on one floor there is a single door:
 DOORS = {
+    ("gradients", "harvest"),  # gates at work are harvested
     ("tasks", "data"),  # a task on real data reads it
     ("tasks", "text"),
     ("tasks", "word_vectors"),

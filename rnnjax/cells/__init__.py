@@ -4,8 +4,26 @@ import inspect
 from collections.abc import Callable
 
 from rnnjax.cell import Cell
+from rnnjax.cells.additive import AdditiveParams, MinimalRNNParams, atr, cfn, minimal_rnn, ran, sgrn, star
+from rnnjax.cells.antisymmetric import (
+    AntisymmetricParams,
+    LipschitzParams,
+    antisymmetric,
+    antisymmetric_gated,
+    lipschitz,
+)
+from rnnjax.cells.bistable import br, nbr
 from rnnjax.cells.elman import ElmanParams, elman, elman_relu, irnn
+from rnnjax.cells.exponential import SLSTMCarry, slstm
 from rnnjax.cells.gru import GRUParams, gru, gru_reset_before
+from rnnjax.cells.highway import rhn
+from rnnjax.cells.independent import IndRNNParams, indrnn
+from rnnjax.cells.intersection_rnn import IntersectionParams, intersection_rnn
+from rnnjax.cells.jordan import JordanParams, jordan
+from rnnjax.cells.leaky import LeakyParams, TauGRUCarry, TauGRUParams, leaky, tau_gru
+from rnnjax.cells.legendre import LinearLMUParams, LMUCarry, LMUParams, linear_lmu, lmu
+from rnnjax.cells.light import fastgrnn, fastrnn, lightru
+from rnnjax.cells.lru import LRUParams, RGLRUParams, lru, rg_lru
 from rnnjax.cells.lstm import (
     LSTMCarry,
     LSTMParams,
@@ -21,6 +39,37 @@ from rnnjax.cells.lstm import (
     lstm_np,
     lstm_vanilla,
 )
+from rnnjax.cells.lstm_connections import residual_lstm, wmclstm
+from rnnjax.cells.mass_conserving import mclstm
+from rnnjax.cells.matrix_memory import MemoryCarry, MemoryParams, MLSTMCarry, delta_net, linear_attention, mlstm
+from rnnjax.cells.mgu import MGUParams, mgu, mgu1, mgu2, mgu3
+from rnnjax.cells.minimal import InputParams, mingru, minlstm
+from rnnjax.cells.multiplicative import mi_gru, mi_lstm, mi_rnn, multiplicative_lstm
+from rnnjax.cells.mut import MUTParams, mut1, mut2, mut3
+from rnnjax.cells.nas import nas
+from rnnjax.cells.normalised import gru_layer_norm, lstm_layer_norm
+from rnnjax.cells.one_gate import janet, ligru, ugrnn
+from rnnjax.cells.orthogonal import GORUParams, NNRNNParams, OrthogonalParams, exprnn, goru, nnrnn, scornn
+from rnnjax.cells.oscillators import (
+    CoRNNParams,
+    LEMCarry,
+    LEMParams,
+    OscillatorCarry,
+    UnICORNNParams,
+    cornn,
+    lem,
+    unicornn,
+)
+from rnnjax.cells.quasi_recurrent import QRNNCarry, QRNNParams, qrnn
+from rnnjax.cells.scrn import SCRNCarry, SCRNParams, scrn
+from rnnjax.cells.selective import SelectiveParams, selective_ssm
+from rnnjax.cells.sgu import SGUParams, dsgu, sgu
+from rnnjax.cells.simple_recurrent_unit import SRUParams, sru, sru_v2
+from rnnjax.cells.state_space import S4DParams, S5Params, s4d, s5
+from rnnjax.cells.strongly_typed import TypedCarry, t_gru, t_lstm, t_rnn
+from rnnjax.cells.time_delay import TimeDelayParams, time_delay
+from rnnjax.cells.timescales import ClockworkCarry, FastSlow, clockwork, fast_slow
+from rnnjax.cells.unitary import EUNNParams, UnitaryParams, URNNParams, eunn, full_capacity_urnn, urnn
 from rnnjax.errors import unknown
 
 CELLS: dict[str, Callable[..., Cell]] = {
@@ -40,9 +89,139 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm_noaf": lstm_noaf,
     "lstm_cifg": lstm_cifg,
     "lstm_fgr": lstm_fgr,
+    "time_delay": time_delay,
+    "jordan": jordan,
+    "mut1": mut1,
+    "mut2": mut2,
+    "mut3": mut3,
+    "scrn": scrn,
+    "janet": janet,
+    "ugrnn": ugrnn,
+    "ligru": ligru,
+    "mgu": mgu,
+    "mgu1": mgu1,
+    "mgu2": mgu2,
+    "mgu3": mgu3,
+    "sgu": sgu,
+    "dsgu": dsgu,
+    "intersection_rnn": intersection_rnn,
+    "ran": ran,
+    "cfn": cfn,
+    "atr": atr,
+    "sgrn": sgrn,
+    "star": star,
+    "minimal_rnn": minimal_rnn,
+    "rhn": rhn,
+    "nas": nas,
+    "br": br,
+    "nbr": nbr,
+    "wmclstm": wmclstm,
+    "residual_lstm": residual_lstm,
+    "multiplicative_lstm": multiplicative_lstm,
+    "mi_rnn": mi_rnn,
+    "mi_lstm": mi_lstm,
+    "mi_gru": mi_gru,
+    "lightru": lightru,
+    "fastrnn": fastrnn,
+    "fastgrnn": fastgrnn,
+    "t_rnn": t_rnn,
+    "t_gru": t_gru,
+    "t_lstm": t_lstm,
+    "lstm_layer_norm": lstm_layer_norm,
+    "gru_layer_norm": gru_layer_norm,
+    "clockwork": clockwork,
+    "fast_slow": fast_slow,
+    "slstm": slstm,
+    "mclstm": mclstm,
+    "urnn": urnn,
+    "full_capacity_urnn": full_capacity_urnn,
+    "eunn": eunn,
+    "exprnn": exprnn,
+    "scornn": scornn,
+    "nnrnn": nnrnn,
+    "goru": goru,
+    "indrnn": indrnn,
+    "antisymmetric": antisymmetric,
+    "antisymmetric_gated": antisymmetric_gated,
+    "lipschitz": lipschitz,
+    "cornn": cornn,
+    "unicornn": unicornn,
+    "lem": lem,
+    "leaky": leaky,
+    "tau_gru": tau_gru,
+    "qrnn": qrnn,
+    "sru": sru,
+    "sru_v2": sru_v2,
+    "mingru": mingru,
+    "minlstm": minlstm,
+    "lru": lru,
+    "rg_lru": rg_lru,
+    "s4d": s4d,
+    "s5": s5,
+    "selective_ssm": selective_ssm,
+    "lmu": lmu,
+    "linear_lmu": linear_lmu,
+    "linear_attention": linear_attention,
+    "delta_net": delta_net,
+    "mlstm": mlstm,
 }
 
-__all__ = ["CELLS", "ElmanParams", "GRUParams", "LSTMCarry", "LSTMParams", "cell_options", "make_cell", *CELLS]
+__all__ = [
+    "CELLS",
+    "AdditiveParams",
+    "AntisymmetricParams",
+    "ClockworkCarry",
+    "CoRNNParams",
+    "EUNNParams",
+    "ElmanParams",
+    "FastSlow",
+    "GORUParams",
+    "GRUParams",
+    "IndRNNParams",
+    "InputParams",
+    "IntersectionParams",
+    "JordanParams",
+    "LEMCarry",
+    "LEMParams",
+    "LMUCarry",
+    "LMUParams",
+    "LRUParams",
+    "LSTMCarry",
+    "LSTMParams",
+    "LeakyParams",
+    "LinearLMUParams",
+    "LipschitzParams",
+    "MGUParams",
+    "MLSTMCarry",
+    "MUTParams",
+    "MemoryCarry",
+    "MemoryParams",
+    "MinimalRNNParams",
+    "NNRNNParams",
+    "OrthogonalParams",
+    "OscillatorCarry",
+    "QRNNCarry",
+    "QRNNParams",
+    "RGLRUParams",
+    "S4DParams",
+    "S5Params",
+    "SCRNCarry",
+    "SCRNParams",
+    "SGUParams",
+    "SLSTMCarry",
+    "SRUParams",
+    "SelectiveParams",
+    "TauGRUCarry",
+    "TauGRUParams",
+    "TimeDelayParams",
+    "TypedCarry",
+    "URNNParams",
+    "UnICORNNParams",
+    "UnitaryParams",
+    "cell_options",
+    "make_cell",
+    *CELLS,
+]
 
 
 def cell_options(factory: Callable[..., Cell]) -> dict[str, inspect.Parameter]:

@@ -59,3 +59,9 @@ def agree(
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             assert a.dtype in (np.float64, np.complex128) or jnp.issubdtype(a.dtype, jnp.integer)
             np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def num_parameters(cell: Cell, input_size: int = I) -> int:
+    """How many numbers `cell.init` draws."""
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,66 @@
+"""The zoo: sizes that make cells equal, the ranking, and the README's table of cells."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments import cell_table, zoo, zoo_report
+from rnnjax.cells import CELLS
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "indrnn"])
+def test_no_other_size_is_nearer_to_the_wanted_number_of_parameters(cell):
+    size = zoo.equal_size(cell, 10, 500)
+    distance = [abs(zoo.num_params(cell, size + step, 10) - 500) for step in (-1, 0, 1)]
+    assert min(distance) == distance[1]
+
+
+def test_sizes_a_cell_refuses_are_passed_over():
+    size = zoo.equal_size("scornn", 10, 500)
+    assert 350 < zoo.num_params("scornn", size, 10) < 650
+
+
+def test_every_cell_but_second_names_stands_in_the_full_zoo_once_a_task(monkeypatch):
+    monkeypatch.setattr(zoo, "equal_size", lambda cell, input_size: 8)  # found for each, it takes seconds
+    settings = [(one["task"], one["cell"]) for one in zoo.SWEEP.full_axes()["setting"]]
+    assert len(set(settings)) == len(settings)
+    assert {cell for _, cell in settings} == set(CELLS) - set(zoo.SAME)
+
+
+def made_up_runs():
+    rows = []
+    for variant, solved, loss in (("elman", False, 1.9), ("gru", True, 0.1), ("lstm", True, 0.4)):
+        same = {"task": "recall", "variant": variant, "seed": 0, "test_loss": loss, "chance_loss": 2.0}
+        same |= {"gradient_horizon": 12.0, "validation_loss": loss, "learning_rate": 0.01}
+        rows += [same | {"seq_len": seq_len, "solved": solved and seq_len == 50} for seq_len in (50, 150)]
+    return pd.DataFrame(rows)
+
+
+def test_ranking_is_by_what_is_solved_then_by_what_is_left():
+    names = ["elman", "gru", "lstm"]
+    cost = pd.DataFrame({"variant": names, "milliseconds": [1.0, 2.0, 3.0], "hidden_size": 8, "num_params": 99})
+    ranked = zoo_report.ranking(made_up_runs(), cost)
+    assert list(ranked.index) == ["gru", "lstm", "elman"]
+    assert list(ranked["solved"]) == [1, 1, 0]
+    assert ranked.loc["gru", "left"] == pytest.approx(0.05)
+    text = zoo_report.ranking_table(ranked, ["recall"])
+    assert "| 1 | gru | 1 of 2 | 50 | 5.0 % | 12 | 2 | 8 | 99 |" in text
+    assert "| 3 | elman | 0 of 2 | – |" in text
+    assert len(zoo_report.reach_by_cost(ranked).axes) == 2
+
+
+def test_the_readme_names_every_cell_as_its_docstring_and_its_step_do():
+    """Fails where a cell is new or changed: `python -m experiments.cell_table` writes the table anew."""
+    text = README.read_text(encoding="utf-8")
+    shown = text.partition(cell_table.BEGIN)[2].partition(cell_table.END)[0].strip().splitlines()
+    expected = cell_table.table({}).splitlines()
+    without_scores = [line.rsplit("|", 2)[0] for line in shown]
+    assert without_scores == [line.rsplit("|", 2)[0] for line in expected]
+
+
+def test_a_readme_without_marks_is_refused():
+    with pytest.raises(ValueError, match="lacks the marks"):
+        cell_table.with_table("# rnnjax", {})
