@@ -41,12 +41,18 @@ from experiments.runner import git_commit
 from experiments.start import start
 from rnnjax.errors import unknown
 
-SHAPES = ((192, 32, 2, 64), (80, 128, 128, 128), (96, 128, 128, 256), (96, 64, 512, 512), (784, 64, 1, 128))
-SHAPES += ((4000, 8, 16, 64),)  # T, B, I, H
+SHAPES = (  # T, B, I, H
+    (192, 32, 2, 64),
+    (80, 128, 128, 128),
+    (96, 128, 128, 256),
+    (96, 64, 512, 512),
+    (784, 64, 1, 128),
+    (4000, 8, 16, 64),
+)
 TEXTS = ((512, 1, 65, 512), (512, 64, 65, 512))  # characters, texts, vocabulary, units
-QUICK_CELLS, QUICK_SHAPES, QUICK_TEXTS, QUICK_ROUNDS = ("gru", "lstm"), ((48, 32, 16, 64),), ((128, 1, 65, 128),), 3
+QUICK_CELLS, QUICK_SHAPES, QUICK_TEXTS = ("gru", "lstm"), ((48, 32, 16, 64),), ((128, 1, 65, 128),)
 DECODER = "gru"
-ROUNDS = 10
+ROUNDS, QUICK_ROUNDS = 10, 3
 TURN_SECONDS = 0.25  # of calls that are counted, in each turn of a system
 CALLS = 2, 30  # at least and at most
 QUANTILES = 0.1, 0.9  # of the ratios of the rounds

@@ -249,7 +249,7 @@ def plot(rows: pd.DataFrame, path: Path) -> bool:
     cells = [cell for cell in GATES if cell in set(rows["cell"])]
     shapes = list(dict.fromkeys(rows[WORK[2:]].itertuples(index=False, name=None)))
     looks = style(rows["system"].unique())
-    size = 1.6 + 3.1 * len(cells), 1.1 + (0.7 + 0.11 * len(looks) * len(shapes) + 0.1 * len(shapes)) * len(modes)
+    size = 1.6 + 3.1 * len(cells), 1.1 + (0.7 + (0.09 * len(looks) + 0.06) * len(shapes)) * len(modes)
     drawing = Figure(figsize=(max(size[0], 6.4), max(size[1], 3.2)), layout="constrained")
     axes = drawing.subplots(len(modes), len(cells), squeeze=False, sharex=True, sharey=True)
     offsets = np.linspace(-0.32, 0.32, len(looks)) if len(looks) > 1 else [0.0]
@@ -268,7 +268,8 @@ def plot(rows: pd.DataFrame, path: Path) -> bool:
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.grid(axis="x", color="0.92", linewidth=0.7)
             axis.set_axisbelow(True)
-    axes[0, 0].set_yticks(range(len(shapes)), [", ".join(map(str, shape)) for shape in shapes], fontsize=8)
+    for axis in axes[:, 0]:  # all axes share theirs
+        axis.set_yticks(range(len(shapes)), [", ".join(map(str, shape)) for shape in shapes], fontsize=8)
     axes[0, 0].set_ylim(len(shapes) - 0.5, -0.5)
     drawing.supylabel("T, B, I, H", fontsize=9)
     drawing.supxlabel("times as long as rnnjax takes (right of 1: rnnjax is faster)", fontsize=9)

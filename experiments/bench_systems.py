@@ -95,7 +95,7 @@ def start_jax(num_devices: int = 1) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
 
 
-def _compiled(program: Callable, *arguments: Any, num_devices: int = 1) -> Timed:
+def _compiled(program: Any, *arguments: Any, num_devices: int = 1) -> Timed:
     import jax
 
     begin = time.perf_counter()
@@ -290,8 +290,8 @@ def _product(work: Work, options: Mapping[str, str]) -> dict[str, Timed]:
     mesh = local_mesh(rows)
     a = jax.device_put(np.ones((rows, PRODUCT_SIZE), np.float32), NamedSharding(mesh, SHARED))
     b = jax.device_put(np.ones((PRODUCT_SIZE, PRODUCT_SIZE), np.float32), NamedSharding(mesh, WHOLE))
-    shapes = {"in_specs": (SHARED, WHOLE), "out_specs": SHARED}
-    return {"": _compiled(jax.jit(jax.shard_map(lambda a, b: a @ b, mesh=mesh, **shapes)), a, b)}
+    sharded = jax.shard_map(lambda a, b: a @ b, mesh=mesh, in_specs=(SHARED, WHOLE), out_specs=SHARED)
+    return {"": _compiled(jax.jit(sharded), a, b)}
 
 
 def product_flops() -> float:

@@ -161,10 +161,8 @@ def deep_transition(
             layers=_init_layers(key_layers, (size,) * (layers + 1), recurrent_init),
             S=recurrent_init(key_S, (size, size), jnp.float32) if shortcut else None,
         )
-        p = prepare(params, None, (input_size,))
-        jax.eval_shape(
-            lambda p: step(p, initial_carry(params), project(p, jnp.zeros(input_size, jnp.float32))), p
-        )  # may refuse
+        p, x = prepare(params, None, (input_size,)), jnp.zeros(input_size, jnp.float32)
+        jax.eval_shape(lambda p: step(p, initial_carry(params), project(p, x)), p)  # refuses what cannot be
         return params
 
     def initial_carry(params: DeepTransition, batch_shape: tuple[int, ...] = ()) -> Any:

@@ -19,8 +19,9 @@ PROJECT = ("auto", "inside", "before")
 ENGINE = ("plain", "deferred")
 METHOD = ("scan", "associative")
 LINEAR_KINDS = (
-    "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), state space models (s4d, s5, selective_ssm, "
-    "linear_lmu), linear recurrent units (lru, rg_lru), matrix memories (linear_attention, mlstm)"
+    "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), strongly typed (t_rnn, t_gru, t_lstm), "
+    "linear recurrent units (lru, rg_lru), state space models (s4d, s5, selective_ssm, linear_lmu), matrix memories "
+    "(linear_attention, mlstm)"
 )
 
 

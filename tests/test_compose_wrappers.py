@@ -1,7 +1,5 @@
 """Zoneout, residual connections, dilation and weight normalisation, against the same thing written out by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,26 +83,27 @@ def test_rates_of_zero_and_one():
 def test_masks_go_on_where_a_sequence_is_cut():
     zoned = zoneout(gru(H), 0.5)
     params = params_of(zoned)
-    whole, ys = run(zoned, params, XS, key=KEY)
+    whole, ys = run(zoned, params, XS[:6], key=KEY)
     carry, first = run(zoned, params, XS[:3], key=KEY)
-    carry, second = run(zoned, params, XS[3:], carry, key=KEY)
+    carry, second = run(zoned, params, XS[3:6], carry, key=KEY)
     assert_close((carry, np.concatenate([first, second])), (whole, ys))
 
 
-def test_counters_are_left_alone_and_every_engine_takes_it():
+def test_counters_are_left_alone_and_either_engine_takes_it():
     zoned = zoneout(clockwork(H, periods=(1, 2)), 0.5)
     params = params_of(zoned)
 
-    def loss(params, engine):
-        carry, ys = unroll(zoned, params, XS, key=KEY, engine=engine)
-        return jnp.sum(ys**2), carry.cell.t
+    def gradient(engine):
+        def loss(params):
+            carry, ys = unroll(zoned, params, XS, key=KEY, engine=engine)
+            return jnp.sum(ys**2), carry.cell.t
 
-    for key in ("plain", "deferred"):
-        gradient, t = jax.jit(jax.grad(functools.partial(loss, engine=key), has_aux=True))(params)
+        program = jax.jit(jax.grad(loss, has_aux=True), compiler_options={"xla_backend_optimization_level": 0})
+        found, t = program(params)
         assert np.all(np.asarray(t) == T)
-        if key == "plain":
-            expected = gradient
-    assert_close(gradient, expected, atol=1e-5)
+        return found
+
+    assert_close(gradient("deferred"), gradient("plain"), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,26 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax import Cell, dropout, gru, layer_norm, lstm, lstm_fgr, stack, unroll
+from rnnjax import (
+    Cell,
+    LSTMCarry,
+    deep_input,
+    deep_output,
+    deep_transition,
+    dilated,
+    dropout,
+    elman,
+    gru,
+    gru_reset_before,
+    layer_norm,
+    lstm,
+    lstm_fgr,
+    residual,
+    stack,
+    unroll,
+    weight_norm,
+    zoneout,
+)
 from rnnjax.cell import matmul_dtype
 from rnnjax.cells import CELLS
 
@@ -35,6 +54,10 @@ COMPOSITIONS = {
     "layer_norm": layer_norm(lstm(H)),
     "layer_norm_in_dropout": dropout(layer_norm(gru(H)), recurrent=0.3),
     "dropout_in_stack": stack(dropout(gru(H), recurrent=0.5), dropout(lstm(H + 1), inputs=0.5)),
+    "zoneout": zoneout(lstm(H), LSTMCarry(h=0.3, c=0.5)),
+    "residual_dilated": residual(dilated(gru(I), 3)),
+    "weight_norm": weight_norm(gru_reset_before(H)),
+    "deep": deep_output(deep_transition(deep_input(elman(H), 3), layers=2, shortcut=True), H),
 }
 SUBJECTS = sorted(CELLS) + sorted(COMPOSITIONS)
 

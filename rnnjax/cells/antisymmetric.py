@@ -36,7 +36,7 @@ def antisymmetric(
     Carry: h [*B, H]. Output: hₜ [*B, H]. Parameters: H(I + 1) + H(H - 1)/2.
     Init: W ~ N(0, 1/I), A above its diagonal ~ N(0, σ²/H), b zero.
     Differs from the paper: nothing in the equation; the paper tunes ε, γ and σ for each task.
-    Reference: Chang et al. 2019, arXiv:1902.09689, sections 3 and 4.
+    Reference: Chang et al. 2019, arXiv:1902.09689, equation 12.
 
     Raises:
       ValueError: a step ε or a σ that is not above 0.
@@ -62,7 +62,7 @@ def antisymmetric_gated(
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: z, h. Parameters: 2H(I + 1) + H(H - 1)/2.
     Init: as `antisymmetric`, b_z zero.
     Differs from the paper: nothing in the equations; the paper tunes ε, γ and σ for each task.
-    Reference: Chang et al. 2019, arXiv:1902.09689, section 4.
+    Reference: Chang et al. 2019, arXiv:1902.09689.
 
     Raises:
       ValueError: a step ε or a σ that is not above 0.
@@ -87,8 +87,9 @@ def lipschitz(
     The symmetric part of A is (1 - β)(M_A + M_A') - γI: at β = 1 all eigenvalues have the real part -γ.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Parameters: H(I + 1) + 2H².
     Init: W glorot normal, M_A and M_U ~ N(0, σ²/H), b zero.
-    Differs from the paper: β and γ are the same for A and U, as in the authors' code.
-    Reference: Erichson et al. 2021, arXiv:2006.12070, equations 1 and 2; Euler's step is section 4's.
+    Differs from the paper: β and γ are the same for A and U, as in the authors' code; all constants are tuned there for
+    each task.
+    Reference: Erichson et al. 2021, arXiv:2006.12070.
 
     Raises:
       ValueError: β outside [1/2, 1], the range of the paper; a step ε or a σ that is not above 0.

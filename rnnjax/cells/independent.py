@@ -39,7 +39,7 @@ def indrnn(
     layer, where a long memory is wanted, the paper draws u near 1: `recurrent=Uniform(0.5 ** (1 / T), 2 ** (1 / T))`.
     Differs from the paper: it cuts u to the bound after every update; here u is cut once per sequence and the gradient
     passes as if it were not, so that u finds its way back.
-    Reference: Li et al. 2018, arXiv:1803.04831, sections 3 and 4; initial values as in the authors' code.
+    Reference: Li et al. 2018, arXiv:1803.04831; initial values as in the authors' code.
 
     Raises:
       ValueError: t_max below 1 step, or a gain that is not above 0.

@@ -45,7 +45,7 @@ def henaff_angles(key: Array, count: int) -> Array:
 def cayley_angles(key: Array, count: int) -> Array:
     """s = -√((1 - cos φ) / (1 + cos φ)) = -tan(φ/2), φ ~ U[0, π/2]: the Cayley transform then turns by φ.
 
-    Source: Helfrich, Willmott & Ye 2018, arXiv:1707.09520, section 3.2.
+    Source: Helfrich, Willmott & Ye 2018, arXiv:1707.09520.
     """
     return -jnp.tan(jax.random.uniform(key, (count,), jnp.float32, 0.0, jnp.pi / 2) / 2)
 
@@ -142,7 +142,7 @@ def real_form(U: Array) -> Array:
 
 
 def mod_relu(z: Array, b: Array) -> Array:
-    """max(0, |z| + b) z/|z| for real z, 0 at 0 (Arjovsky, Shah & Bengio 2016, arXiv:1511.06464, equation 8)."""
+    """max(0, |z| + b) z/|z| for real z, 0 at 0 (Arjovsky, Shah & Bengio 2016, arXiv:1511.06464)."""
     return jnp.sign(z) * jax.nn.relu(jnp.abs(z) + b)
 
 

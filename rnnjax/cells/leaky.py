@@ -90,8 +90,8 @@ def tau_gru(hidden_size: int, *, delay: int = 5, alpha: float = 1.0, beta: float
     Carry: TauGRUCarry(h [*B, H], past [*B, delay, H]). Output: hₜ [*B, H]. Packing: u, z, g, a in W and b; u, g, a in
     U. Parameters: 4H(I + H + 1).
     Init: everything ~ U[-1/√H, 1/√H].
-    Differs from the paper: biases, as in the authors' code; the paper tunes τ for each task.
-    Reference: Erichson, Lim & Mahoney 2022, arXiv:2212.00228, section 3.
+    Differs from the paper: biases; the paper tunes τ for each task.
+    Reference: Erichson, Lim & Mahoney 2022, arXiv:2212.00228.
     """
     H = hidden_size
     check_size(hidden_size=H, delay=delay)

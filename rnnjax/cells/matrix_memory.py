@@ -173,8 +173,8 @@ def mlstm(
     Linear in time: m where max adds and + multiplies, C and n given m: `unroll(method="associative")`.
     Carry: MLSTMCarry(C [*B, heads, d, d], n [*B, heads, d], m [*B, heads]). Output: hₜ [*B, H]. Packing: q, k, v, o, i,
     f. Parameters: (4H + 2 heads)(I + 1).
-    Init: W_q, W_k, W_v, W_o glorot uniform each; w_i and w_f zero, b_i normal with standard deviation 0.1, b_f from 3 to
-    6 over the heads, other biases zero.
+    Init: W_q, W_k, W_v, W_o glorot uniform each; w_i and w_f zero, b_i normal with standard deviation 0.1, b_f from 3
+    to 6 over the heads, other biases zero.
     Differs from the paper: b_k is scaled by √d too, as in the authors' code, whose initial gates these are; the
     normalisation of each head's output and the block around the cell are left out.
     Reference: Beck et al. 2024, "xLSTM: extended long short-term memory", arXiv:2405.04517, section 2.3, equations 19

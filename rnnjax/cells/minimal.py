@@ -93,8 +93,8 @@ def minlstm(
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: f, i, h̃. Parameters: 3H(I + 1).
     Init: W glorot uniform per gate, biases zero or as given; the paper states none, and tries larger b_f in its
     appendix.
-    Differs from the paper: f′ = σ(ln fₜ − ln iₜ), the same number, which holds where both gates vanish; with `positive`,
-    as `mingru`.
+    Differs from the paper: f′ = σ(ln fₜ − ln iₜ), the same number, which holds where both gates vanish; with
+    `positive`, as `mingru`.
     Reference: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv:2410.01201, section
     3.2 and appendix B.
     """

@@ -46,8 +46,8 @@ def nas(
     def project(p: NASParams, x: Array) -> Array:
         return name(dense(x, p.W), "preactivation")
 
-    def step(p: NASParams, carry: LSTMCarry, z: Array) -> tuple[LSTMCarry, Array]:
-        u = split(name(recur(carry.h, p.U), "preactivation"), 8)
+    def step(params: NASParams, carry: LSTMCarry, z: Array) -> tuple[LSTMCarry, Array]:
+        u = split(name(recur(carry.h, params.U), "preactivation"), 8)
         z = split(z, 8)
         a = [zk * uk if k == 3 else zk + uk for k, (zk, uk) in enumerate(zip(z, u, strict=True))]
         p = tanh(sigmoid(a[0]) * relu(a[1]))

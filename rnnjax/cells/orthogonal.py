@@ -61,8 +61,7 @@ def exprnn(hidden_size: int, *, angles: str = "henaff", bias: Bias = SMALL) -> C
     Differs from the paper: the gradient comes from differentiating an approximation that is itself orthogonal
     (`isometries.exponential`); the authors differentiate the exponential by its Fréchet derivative. One learning rate
     for all parameters, where theirs is smaller for A.
-    Reference: Lezcano-Casado & Martínez-Rubio 2019, arXiv:1901.08428, sections 4 and 5; initial values as in the
-    authors' code.
+    Reference: Lezcano-Casado & Martínez-Rubio 2019, arXiv:1901.08428; initial values as in the authors' code.
 
     Raises:
       ValueError: unknown angles.
@@ -83,8 +82,8 @@ def scornn(hidden_size: int, *, negative: int | None = None, angles: str = "cayl
     Init: W ~ U(-0.01, 0.01), b zero, A block-diagonal with blocks [[0, s], [-s, 0]], s = -√((1 - cos φ)/(1 + cos φ)),
     φ ~ U[0, π/2] (`angles="cayley"`; "henaff" takes s ~ U[-π, π]), so that before D acts each block turns by φ.
     Differs from the paper: the number of negative entries is H/2 unless given, which the authors chose for the copying
-    task, and H/10 for MNIST by pixels.
-    Reference: Helfrich, Willmott & Ye 2018, arXiv:1707.09520, section 3; initial values as in the authors' code.
+    task, and H/10 for MNIST by pixels. One learning rate for all parameters, where theirs is smaller for A.
+    Reference: Helfrich, Willmott & Ye 2018, arXiv:1707.09520; initial values as in the authors' code.
 
     Raises:
       ValueError: unknown angles; a number of negative entries below 0 or above H.
@@ -112,7 +111,7 @@ def nnrnn(hidden_size: int, *, learn_gamma: bool = False, angles: str = "henaff"
     Init: W glorot normal, b ~ U(-0.01, 0.01), A as in `exprnn`, θ ~ U[0, 2π], γ = 1, T zero.
     Differs from the paper: γ stays 1 unless `learn_gamma`; the paper learns it under a penalty δ‖γ - 1‖², which is for
     the loss to add. Gradients of A as in `exprnn`.
-    Reference: Kerg et al. 2019, arXiv:1905.12080, section 3; initial values as in the authors' code.
+    Reference: Kerg et al. 2019, arXiv:1905.12080; initial values as in the authors' code.
 
     Raises:
       ValueError: unknown angles.
@@ -161,7 +160,7 @@ def goru(hidden_size: int, *, capacity: int | None = None, reset_bias: Bias = 2.
     capacity L.
     Init: W, U_r and U_z ~ U(-0.01, 0.01), angles ~ U[-π, π], b_r = 2, b_z = 0, b_n = 0.01.
     Differs from the paper: U_n is multiplied out once per sequence, as in `eunn`, and H need not be a power of 2.
-    Reference: Jing et al. 2017, arXiv:1706.02761, section 3; initial values as in the authors' code.
+    Reference: Jing et al. 2017, arXiv:1706.02761; initial values as in the authors' code.
 
     Raises:
       ValueError: a capacity below 1.

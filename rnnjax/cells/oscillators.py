@@ -62,7 +62,7 @@ def cornn(
     Differs from the paper: nothing; it tunes Δt, γ and ε for each task, the defaults are those of MNIST by pixels.
     With the damping explicit, as in the authors' code, states stay bounded where the linear part is stable:
     Δt ε < 2 and Δt² γ < 4 - 2 Δt ε.
-    Reference: Rusch & Mishra 2021, arXiv:2010.00951, equation 3; defaults and initial values as in the authors' code.
+    Reference: Rusch & Mishra 2021, arXiv:2010.00951; defaults and initial values as in the authors' code.
 
     Raises:
       ValueError: Δt, γ or ε not above 0.
@@ -105,7 +105,7 @@ def unicornn(
     Init: W uniform with the variance 2 / (65 I), w ~ U[0, 1], c ~ U[-0.1, 0.1], b zero.
     Differs from the paper: nothing; it tunes Δt and α for each task, the defaults are those of permuted MNIST by
     pixels. It computes gradients by running back, to save memory; `unroll(save="chunks")` is for that here.
-    Reference: Rusch & Mishra 2021, arXiv:2103.05487, equation 4; defaults and initial values as in the authors' code.
+    Reference: Rusch & Mishra 2021, arXiv:2103.05487; defaults and initial values as in the authors' code.
 
     Raises:
       ValueError: Δt not above 0, or α below 0.

@@ -96,7 +96,8 @@ def full_capacity_urnn(hidden_size: int, *, bias: Bias = SMALL) -> Cell:
     gradient, with a learning rate of its own; here gradients are those of A, for any optimizer, and U is made of A once
     per sequence. The paper's first U is a random matrix with its singular values set to 1, whose eigenvalues keep more
     even distances on the circle.
-    Reference: Wisdom et al. 2016, arXiv:1611.00035, section 4; initial values as in the authors' code.
+    Reference: Wisdom et al. 2016, arXiv:1611.00035, equations 8 and 9 (the update); initial values as in the authors'
+    code.
     """
     H = hidden_size
     check_size(hidden_size=H)
@@ -135,7 +136,7 @@ def eunn(hidden_size: int, *, capacity: int | None = 2, bias: Bias = -0.01) -> C
     Differs from the paper: U is multiplied out once per sequence, so that a step costs O(H²) whatever the capacity
     and not O(H L). Axes without a partner stay, so that any size will do; the authors' code asks for even ones, and
     draws its angles from U(-0.01, 0.01).
-    Reference: Jing et al. 2017, arXiv:1612.05231, sections 3 and 4; initial values as in the authors' code.
+    Reference: Jing et al. 2017, arXiv:1612.05231, section 4; initial values as in the authors' code.
 
     Raises:
       ValueError: a capacity below 1.

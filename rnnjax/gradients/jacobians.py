@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.gradients.products import Graded, graded, log_norm, log_singular_values, times
-from rnnjax.gradients.tangents import as_map, check_count, one_by_one, random_frame
+from rnnjax.gradients.products import Graded, graded, log_norm, log_singular_values, random_frame, times
+from rnnjax.gradients.tangents import as_map, check_count, one_by_one
 
 
 class JacobianSpectrum(NamedTuple):
@@ -62,7 +62,7 @@ def jacobian_spectrum(
     dtype = jax.eval_shape(space.to_vector, jax.eval_shape(lambda: cell.initial_carry(params, ()))).dtype
     frame = jnp.eye(space.size, dtype=dtype)
     if num_probes is not None:
-        frame = random_frame(jax.random.key(0) if key is None else key, space, num_probes, dtype)
+        frame = random_frame(jax.random.key(0) if key is None else key, space.size, num_probes, dtype)
     slots = jnp.searchsorted(jnp.array(lags), jnp.arange(1, lags[-1] + 1))
 
     def spectrum(carry: Any, xs: Array) -> tuple[Array, Array]:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.gradients.tangents import as_map, check_count, one_by_one, random_frame
+from rnnjax.gradients.products import orthonormalised, random_frame
+from rnnjax.gradients.tangents import as_map, check_count, one_by_one
 
 
 class Lyapunov(NamedTuple):
@@ -61,11 +62,11 @@ def lyapunov_spectrum(
         def step(state, x):
             carry, Q = state
             vector, push = jax.linearize(as_map(cell, examples.p, space, carry, x), space.to_vector(carry))
-            Q, R = jnp.linalg.qr(jax.vmap(push, 1, 1)(Q))
+            Q, R = orthonormalised(jax.vmap(push, 1, 1)(Q))
             carry = cell.step(examples.p, carry, cell.project(examples.p, x))[0]  # integer leaves go on as well
-            return (space.from_vector(vector, carry), Q), jnp.log(jnp.abs(jnp.diagonal(R)))
+            return (space.from_vector(vector, carry), Q), jnp.log(jnp.diagonal(R))
 
-        Q = random_frame(key, space, num_exponents or space.size, space.to_vector(carry).dtype)
+        Q = random_frame(key, space.size, num_exponents or space.size, space.to_vector(carry).dtype)
         return lax.scan(step, (carry, Q), xs)[1][burn_in:]
 
     per_step = jnp.moveaxis(examples.each(logs), len(examples.batch_shape), 0)

@@ -107,11 +107,6 @@ def one_by_one(cell: Cell, params: Any, xs: Array, carry: Any) -> OneByOne:
     return OneByOne(p, xs.reshape(xs.shape[0], -1, xs.shape[-1]), flat, coordinates(one), batch_shape)
 
 
-def random_frame(key: Array, space: Coordinates, count: int, dtype: Any) -> Array:
-    """`count` random orthonormal directions, [D, count], uniformly distributed (QR of a Gaussian matrix)."""
-    return jnp.linalg.qr(jax.random.normal(key, (space.size, count), dtype))[0]
-
-
 def check_count(what: str, count: int, size: int) -> None:
     """Raise ValueError for a number of directions that does not fit a tangent space of `size` dimensions."""
     if not isinstance(count, int) or not 1 <= count <= size:
