@@ -8,13 +8,14 @@ from functools import cache
 
 import jax
 
-from experiments.spec import Sweep, Trial, factory_of
+from experiments.spec import Sweep, Trial, build_cell
 from rnnjax.cells import CELLS
 from rnnjax.tasks import make_task
 
 NUM_PARAMS = 2000  # of the recurrent part: an LSTM of 16 units on 16 inputs has 2112
 LARGEST = 256  # hidden units
 SAME = {"lstm_np": "lstm"}  # two names of one cell
+CHRONO = ("lstm:forget_bias=chrono", "janet:forget_bias=chrono", "gru:update_bias=chrono")  # only the task can tell T
 FEW = ("elman", "irnn", "indrnn", "gru", "lstm", "mingru")
 TASKS = {"recall": 300, "adding": 600, "copy_memory": 500}  # and the training steps of each
 
@@ -22,7 +23,7 @@ TASKS = {"recall": 300, "adding": 600, "copy_memory": 500}  # and the training s
 @cache
 def num_params(cell: str, hidden_size: int, input_size: int) -> int:
     """The parameters of a cell by its name; ValueError where it cannot have this many units."""
-    made = factory_of(cell)(hidden_size)
+    made = build_cell(cell, hidden_size, LARGEST)
     shapes = jax.eval_shape(lambda: made.init(jax.random.key(0), input_size))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
@@ -68,7 +69,7 @@ def settings(cells: tuple[str, ...]) -> tuple[dict, ...]:
 def every_cell() -> dict:
     """The axes of the full size."""
     return {
-        "setting": settings(tuple(name for name in CELLS if name not in SAME)),
+        "setting": settings((*(name for name in CELLS if name not in SAME), *CHRONO)),
         "seq_len": (50, 150),
         "learning_rate": (3e-3, 1e-2, 3e-2),
         "seed": range(3),

@@ -18,6 +18,7 @@ from rnnjax.gradients.horizon import (
 )
 from rnnjax.gradients.jacobians import JacobianSpectrum, jacobian_spectrum, quantiles
 from rnnjax.gradients.lyapunov import Lyapunov, lyapunov_spectrum
+from rnnjax.gradients.tangents import state_size
 from rnnjax.gradients.theory import (
     forget_bias_for,
     forget_gate_rate,
@@ -54,5 +55,6 @@ __all__ = [
     "mean_field_variance",
     "quantiles",
     "saturation",
+    "state_size",
     "time_constants",
 ]

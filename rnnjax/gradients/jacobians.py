@@ -13,12 +13,11 @@ from rnnjax.gradients.tangents import as_map, check_count, one_by_one
 
 
 class JacobianSpectrum(NamedTuple):
-    """Of J_k = ∂carry_T / ∂carry_{T-k}, all real entries of the carry joined (D of them); natural logarithms."""
+    """Of J_k = ∂carry_T / ∂carry_{T-k}, all D real entries of the carry joined (`state_size`); natural logarithms."""
 
     lags: Array  # [L], k
     log_singular_values: Array  # [L, *B, K], falling; K = D, or the number of probes
     log_rms: Array  # [L, *B], of the root mean square of all D singular values, ‖J_k‖_F / √D
-    size: int  # D
 
 
 def jacobian_spectrum(
@@ -89,7 +88,7 @@ def jacobian_spectrum(
 
     values, rms = examples.each(spectrum)
     first = len(examples.batch_shape)
-    return JacobianSpectrum(jnp.array(lags), jnp.moveaxis(values, first, 0), jnp.moveaxis(rms, first, 0), space.size)
+    return JacobianSpectrum(jnp.array(lags), jnp.moveaxis(values, first, 0), jnp.moveaxis(rms, first, 0))
 
 
 def quantiles(spectrum: JacobianSpectrum, q: Array) -> Array:

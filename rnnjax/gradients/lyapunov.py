@@ -16,7 +16,6 @@ class Lyapunov(NamedTuple):
 
     exponents: Array  # [*B, K], over all counted steps
     running: Array  # [S, *B, K], over the first 1..S counted steps: whether they have converged
-    size: int  # D, the real entries of the carry: the number of exponents there are
 
 
 def lyapunov_spectrum(
@@ -40,7 +39,7 @@ def lyapunov_spectrum(
 
     Args:
       cell, params, xs [T, *B, I], carry: as for `unroll`; evaluation. Every example has a spectrum of its own.
-      num_exponents: K, the largest ones; by default all D.
+      num_exponents: K, the largest ones; by default all D (`state_size`).
       burn_in: steps that are run, and turn Q, before the S = T - burn_in counted ones.
       key: of Q_0.
 
@@ -72,4 +71,4 @@ def lyapunov_spectrum(
     per_step = jnp.moveaxis(examples.each(logs), len(examples.batch_shape), 0)
     counted = jnp.arange(1, len(per_step) + 1).reshape(-1, *(1,) * (per_step.ndim - 1))
     running = -jnp.sort(-jnp.cumsum(per_step, axis=0) / counted, axis=-1)
-    return Lyapunov(running[-1], running, space.size)
+    return Lyapunov(running[-1], running)

@@ -61,6 +61,11 @@ def coordinates(carry: Any) -> Coordinates:
     return Coordinates(sum(sizes), to_vector, from_vector)
 
 
+def state_size(cell: Cell, params: Any) -> int:
+    """D, the real entries of one example's carry: as many singular values and Lyapunov exponents as a cell has."""
+    return coordinates(jax.eval_shape(lambda params: cell.initial_carry(params, ()), params)).size
+
+
 def _real_dtype(leaf: Any) -> Any:
     return jnp.finfo(leaf.dtype).dtype
 
