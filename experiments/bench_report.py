@@ -104,7 +104,10 @@ def write_report(folder: Path) -> Path:
 def report(rows: pd.DataFrame, drawn: bool = False, sweep: pd.DataFrame | None = None) -> str:
     """The text of the README."""
     steps, decoding = rows[rows["mode"].isin(STEPS)], rows[rows["mode"] == "decode"]
-    parts = ["# Speed", TEXT_ABOUT, "```\n" + "\n".join(rows["command"].unique()) + "\n```", made_with(rows)]
+    parts = ["# Speed"]
+    if len(rows):
+        parts += [TEXT_ABOUT, "```\n" + "\n".join(rows["command"].unique()) + "\n```", made_with(rows)]
+        parts += [f"Every figure is in `{ROWS}`."]
     if len(steps):
         parts += ["## In short", in_short(steps)]
         parts += [
@@ -119,7 +122,7 @@ def report(rows: pd.DataFrame, drawn: bool = False, sweep: pd.DataFrame | None =
         parts += ["## Decoding", by_text(decoding)]
     if sweep is not None:
         parts += ["## A sweep", sweep_table(sweep)]
-    return "\n\n".join([*parts, f"Every figure is in `{ROWS}`."]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def made_with(rows: pd.DataFrame) -> str:

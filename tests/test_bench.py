@@ -362,6 +362,7 @@ def test_pytorch_shares_its_runs_out_among_processes(tmp_path, monkeypatch, caps
     assert list(rows["system"]) == [REFERENCE, "torch"] * 2
     assert list(rows["loss"]) == [0.2] * 4
     text = (tmp_path / "README.md").read_text()
+    assert "Rounds" not in text  # there is no bench.csv
     assert (
         "6 runs of an LSTM on the adding task (T = 192, B = 32, H = 64): 2 seeds, learning rates 0.1, 0.2, 0.3" in text
     )

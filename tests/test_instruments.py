@@ -38,7 +38,6 @@ def measure(cell, params, xs):
     return {
         "by lag": gradients_by_lag(cell, params, xs, last)[0],
         "jacobian": jacobian_spectrum(cell, params, xs, [1, 3]),
-        "probes": jacobian_spectrum(cell, params, xs, [2], num_probes=1),
         "lyapunov": lyapunov_spectrum(cell, params, xs, num_exponents=2, burn_in=1),
         "gates": gates(cell, params, xs),
     }
@@ -53,7 +52,6 @@ def test_every_cell_goes_through_every_instrument(name):
     assert found["by lag"].joined.shape == (T, B)
     assert all(leaf.shape == (T, B) for leaf in found["by lag"].leaves.values())
     assert found["jacobian"].log_singular_values.shape == (2, B, size)
-    assert found["probes"].log_rms.shape == (1, B)
     assert found["lyapunov"].running.shape == (T - 1, B, 2)
     assert all(leaf.shape[:2] == (T, B) for leaf in found["gates"].values())
 

@@ -27,11 +27,11 @@ class Run(NamedTuple):
     cell: Cell
     params: Any
     xs: Array  # [T, *B, I]
-    carry: Any  # at the start; None: the initial one
-    lengths: Array | None
-    resets: Array | None
-    key: Array | None
-    reverse: bool
+    carry: Any = None  # at the start; None: the initial one
+    lengths: Array | None = None
+    resets: Array | None = None
+    key: Array | None = None
+    reverse: bool = False
 
 
 def gradient_by_lag(cell: Cell, params: Any, xs: Array, loss: Loss, *, lengths: Array | None = None) -> Array:
@@ -66,20 +66,16 @@ def gradients_by_lag(network: Any, params: Any, xs: Array, loss: Loss, *, length
       network: a Cell, or a Layer: anything with apply(params, xs, lengths=...) -> (carry, outputs).
       params, xs, lengths, loss: as for `gradient_by_lag`.
     """
-    if isinstance(network, Cell):
-
-        def apply():
-            return unroll(network, params, xs, lengths=lengths, save="nothing")
-    else:
-
-        def apply():
-            return network.apply(params, xs, lengths=lengths)
-
-    return [by_lag for _, by_lag in _runs(lambda: jnp.sum(loss(apply()[1])))]
+    if not isinstance(network, Cell):
+        return _every_run(lambda: jnp.sum(loss(network.apply(params, xs, lengths=lengths)[1])))
+    run = Run(network, params, xs, lengths=lengths)
+    carry, ys = unroll(network, params, xs, lengths=lengths, save="nothing")
+    dys = jax.grad(lambda ys: jnp.sum(loss(ys)))(ys)
+    return [backward(run, [jnp.zeros_like(leaf) for leaf in _inexact(carry)[0]], dys)]
 
 
-def _runs(total: Callable[[], Array]) -> list[tuple[Run, ByLag]]:
-    """Every `unroll` within total() -> [], and the gradient of the total by its carries."""
+def _every_run(total: Callable[[], Array]) -> list[ByLag]:
+    """The gradient of total() -> [] by the carries of every `unroll` in it."""
     shapes: list[Any] = []
 
     def note(run, **arguments):
@@ -109,12 +105,8 @@ def _runs(total: Callable[[], Array]) -> list[tuple[Run, ByLag]]:
     zeros = [[jnp.zeros(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in shapes]
     cotangents, given = jax.grad(with_probes, has_aux=True)(zeros)
     runs = [Run(cell=cell, reverse=reverse, **arrays) for (cell, reverse), arrays in zip(noted, given, strict=True)]
-    return [(run, backward(run, *_parted(some))) for run, some in zip(runs, cotangents, strict=True)]
-
-
-def _parted(cotangents: list[Array]) -> tuple[list[Array], Array]:
-    """Of what `unroll` returns: the inexact leaves of the last carry, and ys."""
-    return cotangents[:-1], cotangents[-1]
+    # `unroll` returns the last carry and ys
+    return [backward(run, some[:-1], some[-1]) for run, some in zip(runs, cotangents, strict=True)]
 
 
 def backward(run: Run, dcarry: list[Array], dys: Array) -> ByLag:

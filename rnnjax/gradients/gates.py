@@ -82,8 +82,8 @@ def keeping_gates(cell: Cell, params: Any, xs: Array, *, carry: Any = None) -> l
     def diagonals(carry: Any, xs: Array) -> Array:
         def step(carry, x):
             vector = space.to_vector(carry)
-            jacobian = jax.jacfwd(as_map(cell, examples.p, space, carry, x))(vector)
-            return cell.step(examples.p, carry, cell.project(examples.p, x))[0], jnp.diagonal(jacobian)
+            jacobian, new = jax.jacfwd(as_map(cell, examples.p, space, carry, x), has_aux=True)(vector)
+            return new, jnp.diagonal(jacobian)
 
         return jax.lax.scan(step, carry, xs)[1]
 

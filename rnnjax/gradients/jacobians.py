@@ -71,7 +71,7 @@ def jacobian_spectrum(
             product, kept = state
             carry, x, slot = inputs
             step = as_map(cell, examples.p, space, carry, x)
-            _, pull = jax.vjp(step, space.to_vector(carry))
+            _, pull, _ = jax.vjp(step, space.to_vector(carry), has_aux=True)
             product = times(jax.vmap(lambda row: pull(row)[0], 1, 1)(product.Q), product)
             # Every lag's slot is written until its lag is reached.
             kept = jax.tree.map(lambda all_, one: all_.at[slot].set(one), kept, (product.L, product.C))

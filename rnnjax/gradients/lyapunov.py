@@ -60,10 +60,11 @@ def lyapunov_spectrum(
     def logs(carry: Any, xs: Array) -> Array:
         def step(state, x):
             carry, Q = state
-            vector, push = jax.linearize(as_map(cell, examples.p, space, carry, x), space.to_vector(carry))
+            _, push, new = jax.linearize(
+                as_map(cell, examples.p, space, carry, x), space.to_vector(carry), has_aux=True
+            )
             Q, R = orthonormalised(jax.vmap(push, 1, 1)(Q))
-            carry = cell.step(examples.p, carry, cell.project(examples.p, x))[0]  # integer leaves go on as well
-            return (space.from_vector(vector, carry), Q), jnp.log(jnp.diagonal(R))
+            return (new, Q), jnp.log(jnp.diagonal(R))
 
         Q = random_frame(key, space.size, num_exponents or space.size, space.to_vector(carry).dtype)
         return lax.scan(step, (carry, Q), xs)[1][burn_in:]

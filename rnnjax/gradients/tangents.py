@@ -70,11 +70,12 @@ def _real_dtype(leaf: Any) -> Any:
     return jnp.finfo(leaf.dtype).dtype
 
 
-def as_map(cell: Cell, p: Any, space: Coordinates, carry: Any, x: Array) -> Callable[[Array], Array]:
-    """One step from a carry as a map [D] -> [D] of its coordinates, to be differentiated at to_vector(carry)."""
+def as_map(cell: Cell, p: Any, space: Coordinates, carry: Any, x: Array) -> Callable[[Array], tuple[Array, Any]]:
+    """One step from a carry as a map of its coordinates, [D] -> ([D], new carry), to be differentiated with has_aux."""
 
-    def step(vector: Array) -> Array:
-        return space.to_vector(cell.step(p, space.from_vector(vector, carry), cell.project(p, x))[0])
+    def step(vector: Array) -> tuple[Array, Any]:
+        new, _ = cell.step(p, space.from_vector(vector, carry), cell.project(p, x))
+        return space.to_vector(new), new
 
     return step
 
