@@ -19,7 +19,15 @@ from experiments.spec import build_cell
 from rnnjax.compose import bidirectional, dropout, stack
 from rnnjax.errors import unknown
 from rnnjax.model import OUTPUTS, Model, embedding, make_model
-from rnnjax.parallel import Learning, Measured, compiler_options, local_mesh, make_evaluate, make_learner
+from rnnjax.parallel import (
+    Learning,
+    Measured,
+    compiler_options,
+    local_mesh,
+    make_evaluate,
+    make_learner,
+    run_once_options,
+)
 from rnnjax.ragged import Ragged, make_buckets, padded_tokens, take, truncate
 from rnnjax.text import (
     TOKENIZERS,
@@ -365,7 +373,7 @@ def make_program(prepared: Prepared) -> Program:
     data = {name: learner.place(on_device(part)) for name, part in prepared.parts.items() if len(part.labels)}
 
     def init(key: jax.Array) -> Learning:
-        return learner.start(jax.device_get(model.init(key)))
+        return learner.start(jax.device_get(jax.jit(model.init, compiler_options=run_once_options())(key)))
 
     started = time.perf_counter()
     key, state = jax.random.key(0), init(jax.random.key(0))

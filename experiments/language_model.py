@@ -26,7 +26,7 @@ from rnnjax.compose import Layer, bidirectional, dropout, stack
 from rnnjax.decode import Decoder, make_decoder, over_carry, over_window
 from rnnjax.errors import unknown
 from rnnjax.model import OUTPUTS, Model, embedding, make_model, one_hot
-from rnnjax.parallel import Learner, local_mesh, make_evaluate, make_learner
+from rnnjax.parallel import Learner, local_mesh, make_evaluate, make_learner, run_once_options
 from rnnjax.train import INIT, OPTIMIZERS, SCHEDULES, TRAINING, Hyper, make_optimizer, make_schedule
 
 MODES = ("streams", "windows")
@@ -226,7 +226,7 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
 
     learner = make_learner(objective, optimizer, mesh)
     data = learner.place(ids)
-    init_params = jax.jit(lm.model.init)
+    init_params = jax.jit(lm.model.init, compiler_options=run_once_options())
 
     def init(seed: int):
         params = init_params(jax.random.fold_in(jax.random.key(seed), INIT))

@@ -20,7 +20,7 @@ from experiments.spec import build_cell
 from rnnjax.cell import Array, Cell
 from rnnjax.compose import dropout, stack
 from rnnjax.model import Model, make_model
-from rnnjax.parallel import Learner, Measured, local_mesh, make_evaluate, make_learner
+from rnnjax.parallel import Learner, Measured, local_mesh, make_evaluate, make_learner, run_once_options
 from rnnjax.piano_rolls import KEYS, Batch, Pieces, make_batches
 from rnnjax.ragged import make_buckets
 from rnnjax.train import Hyper, make_optimizer, make_schedule
@@ -98,7 +98,8 @@ def init(model: Model, key: Array, pieces: Pieces) -> Any:
     """Parameters, with the readout's bias at the log-odds of each key in these pieces."""
     frequency = key_frequencies(pieces)
     bias = jnp.asarray(np.log(frequency / (1 - frequency)), jnp.float32)
-    return model.init(key, KEYS)._replace(b=bias)
+    params = jax.jit(model.init, static_argnums=1, compiler_options=run_once_options())(key, KEYS)
+    return params._replace(b=bias)
 
 
 def key_frequencies(pieces: Pieces) -> np.ndarray:

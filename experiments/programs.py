@@ -19,6 +19,7 @@ from rnnjax.cell import Cell
 from rnnjax.compose import stack
 from rnnjax.gradients import gradient_by_lag, mean_by_lag
 from rnnjax.model import make_model
+from rnnjax.parallel import compiler_options, run_once_options
 from rnnjax.tasks.base import Task
 from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
 
@@ -137,7 +138,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
     def spread(values: Any) -> Any:
         return jax.device_put(values, NamedSharding(mesh, over_trials))
 
-    def compiled(function: Callable, *arguments: Any, **options) -> Callable:
+    def compiled(function: Callable, compiler_options: Any, *arguments: Any, **options) -> Callable:
         """vmapped over trials, each device taking its share of them; the last argument is the same for all."""
         num_mapped = len(arguments) - 1
         mapped = jax.vmap(function, (0,) * num_mapped + (None,))
@@ -145,8 +146,6 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=over_trials, check_vma=False)
         return jax.jit(sharded, **options).lower(*arguments).compile(compiler_options=compiler_options)
 
-    # On CPUs this level compiles in two thirds of the time, and what it compiles runs no slower.
-    compiler_options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     cell, trainer = network(trials[0], task), _trainer(trials[0], task)
     model = make_model(cell, task.output_size, outputs=task.outputs)
 
@@ -172,9 +171,9 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
 
     with ThreadPoolExecutor() as compiler:  # XLA compiles each on a core of its own
         futures = [
-            compiler.submit(compiled, trainer.chunk, state, keys, hyper, data, donate_argnums=0),
-            compiler.submit(compiled, test_score, state.params, data),
-            compiler.submit(compiled, gradient_norms, state.params, data),
+            compiler.submit(compiled, trainer.chunk, compiler_options(), state, keys, hyper, data, donate_argnums=0),
+            compiler.submit(compiled, test_score, run_once_options(), state.params, data),
+            compiler.submit(compiled, gradient_norms, run_once_options(), state.params, data),
         ]
         chunk, test, log_gradient_norms = (future.result() for future in futures)
     return Program(
@@ -201,14 +200,14 @@ def _keys(trials: Sequence[Trial]) -> jax.Array:
 def _init(trials: Sequence[Trial], task: Task) -> Any:
     """The initial parameters of all trials, on the host: each by its own cell.
 
-    Not compiled as a whole, so that programs share the compiled random draws of equal shapes. On the host, since taking
-    single trials out of an array that is spread over devices would make the devices talk.
+    On the host, since taking single trials out of an array that is spread over devices would make the devices talk.
     """
     each: list[Any] = [None] * len(trials)
     for cell in dict.fromkeys(trial.cell for trial in trials):
         places = [i for i, trial in enumerate(trials) if trial.cell == cell]
         some = [trials[place] for place in places]
-        params = jax.device_get(jax.vmap(_trainer(some[0], task).init)(_keys(some)))
+        init = jax.jit(jax.vmap(_trainer(some[0], task).init), compiler_options=run_once_options())
+        params = jax.device_get(init(_keys(some)))
         for position, place in enumerate(places):
             each[place] = jax.tree.map(lambda leaf: leaf[position], params)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)

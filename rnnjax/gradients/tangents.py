@@ -117,5 +117,3 @@ def check_count(what: str, count: int, size: int) -> None:
     """Raise ValueError for a number of directions that does not fit a tangent space of `size` dimensions."""
     if not isinstance(count, int) or not 1 <= count <= size:
         raise ValueError(f"{what}={count!r} must be a whole number from 1 to {size}, the real entries of the carry")
-
-

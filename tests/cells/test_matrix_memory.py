@@ -5,70 +5,58 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import MemoryCarry, MLSTMCarry, delta_net, linear_attention, mlstm, unroll
+from rnnjax import delta_net, linear_attention, mlstm, unroll
 from tests.cells.agree import B, I, T, agree, random_like
 from tests.reference import sigmoid
 
 H, HEADS, D = 6, 2, 3
 
 
-def heads(a):
-    """[H] cut into heads."""
-    return a.reshape(HEADS, D)
-
-
 def elu_1(a):
     return np.where(a > 0, a + 1, np.exp(np.minimum(a, 0)))
 
 
-def example_by_example(one):
-    """A reference of one example and one head from the reference of a batch: one(projected, state) -> (state, y)."""
+def head_by_head(one):
+    """The reference of a batch from that of one head of one example: one(vectors, numbers, state) -> (state, y)."""
 
     def reference(p, xs, carry):
         projected = xs @ p.W + p.b
+        num_vectors = projected.shape[-1] // H
         leaves, tree = jax.tree.flatten(carry)
         leaves = [leaf.copy() for leaf in leaves]
         ys = np.zeros((T, B, H))
-        for b in range(B):
-            for head in range(HEADS):
-                state = [leaf[b, head] for leaf in leaves]
-                for t in range(T):
-                    qkvo = [
-                        heads(part)[head]
-                        for part in np.split(
-                            projected[t, b, : H * (projected.shape[-1] // H)], projected.shape[-1] // H
-                        )
-                    ]
-                    rest = projected[t, b, H * (projected.shape[-1] // H) :].reshape(-1, HEADS)[:, head]
-                    state, ys[t, b, head * D : (head + 1) * D] = one(qkvo, rest, state)
-                for leaf, value in zip(leaves, state, strict=True):
-                    leaf[b, head] = value
+        for t, b, head in np.ndindex(T, B, HEADS):
+            vectors = projected[t, b, : num_vectors * H].reshape(num_vectors, HEADS, D)[:, head]
+            numbers = projected[t, b, num_vectors * H :].reshape(-1, HEADS)[:, head]
+            state, ys[t, b, head * D : (head + 1) * D] = one(vectors, numbers, [leaf[b, head] for leaf in leaves])
+            for leaf, value in zip(leaves, state, strict=True):
+                leaf[b, head] = value
         return jax.tree.unflatten(tree, leaves), ys
 
     return reference
 
 
-def linear_attention_step(qkv, rest, state):
+def linear_attention_step(qkv, numbers, state):
     q, k, v = qkv
     S, n = state
     S, n = S + np.outer(v, elu_1(k)), n + elu_1(k)
     return [S, n], S @ elu_1(q) / (n @ elu_1(q))
 
 
-def delta_net_step(qkv, rest, state):
+def delta_net_step(qkv, numbers, state):
     q, k, v = qkv
     (S,) = state
     q, k = (a * sigmoid(a) / np.linalg.norm(a * sigmoid(a)) for a in (q, k))
-    beta = sigmoid(rest[0])
+    beta = sigmoid(numbers[0])
     S = S @ (np.eye(D) - beta * np.outer(k, k)) + beta * np.outer(v, k)
     return [S], S @ q
 
 
-def mlstm_step(qkvo, rest, state, log_f=lambda a: np.log(sigmoid(a))):
+def mlstm_step(qkvo, numbers, state, log_f=lambda a: np.log(sigmoid(a))):
     q, k, v, o = qkvo
     k = k / np.sqrt(D)
     C, n, m = state
-    i_tilde, f_tilde = rest
+    i_tilde, f_tilde = numbers
     m_new = max(log_f(f_tilde) + m, i_tilde)
     i, f = np.exp(i_tilde - m_new), np.exp(log_f(f_tilde) + m - m_new)
     C, n = f * C + i * np.outer(v, k), f * n + i * k
@@ -84,17 +72,17 @@ def positive_keys(tree, seed=0):
 def test_linear_attention_agrees_with_its_paper():
     cell = linear_attention(H, num_heads=HEADS)
     carry = positive_keys(jax.eval_shape(lambda: cell.initial_carry(cell.init(jax.random.key(0), I), (B,))))
-    agree(cell, example_by_example(linear_attention_step), carry=carry)
+    agree(cell, head_by_head(linear_attention_step), carry=carry)
 
 
 def test_delta_net_agrees_with_its_paper():
-    agree(delta_net(H, num_heads=HEADS), example_by_example(delta_net_step))
+    agree(delta_net(H, num_heads=HEADS), head_by_head(delta_net_step))
 
 
 @pytest.mark.parametrize("exponential", [False, True])
 def test_mlstm_agrees_with_its_paper(exponential):
     log_f = {"log_f": lambda a: a} if exponential else {}
-    reference = example_by_example(lambda *arguments: mlstm_step(*arguments, **log_f))
+    reference = head_by_head(lambda *arguments: mlstm_step(*arguments, **log_f))
     agree(mlstm(H, num_heads=HEADS, exponential_forget=exponential), reference)
 
 

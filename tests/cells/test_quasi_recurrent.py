@@ -62,7 +62,7 @@ def test_outputs_do_not_depend_on_where_stretches_and_calls_end():
 
 
 def test_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="unknown pooling 'max'.* known: f, fo, ifo"):
+    with pytest.raises(ValueError, match=r"unknown pooling 'max'.* known: f, fo, ifo"):
         qrnn(H, pooling="max")
     with pytest.raises(ValueError, match="window must be a whole number of at least 1, got 0"):
         qrnn(H, window=0)

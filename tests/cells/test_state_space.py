@@ -99,11 +99,11 @@ def test_hippo_legs_is_the_matrix_of_its_paper():
     np.testing.assert_allclose(vector, [1, root(3), root(5)])
 
 
-def test_hippo_legs_keeps_the_average_of_all_of_the_past():
-    """d/dt c = (A c + B x) / t: the first coefficient is the mean of x so far, that of x = t the others' Legendre series."""
+def test_hippo_legs_keeps_the_legendre_series_of_all_of_the_past():
+    """dc/dt = (A c + B x) / t, and the coefficients of x(s) = s over [0, t] grow in proportion to t."""
     A, vector = hippo_legs(4)
     coefficients = np.array([0.5, 0.5 / np.sqrt(3), 0.0, 0.0])  # of x(s) = s on [0, 1]
-    np.testing.assert_allclose(A @ coefficients + vector * 1.0, coefficients, atol=1e-12)  # at t = 1, d/dt c = c
+    np.testing.assert_allclose(A @ coefficients + vector * 1.0, coefficients, atol=1e-12)  # at t = 1, dc/dt = c
 
 
 @pytest.mark.parametrize("size", [4, 16])
@@ -120,7 +120,7 @@ def test_hippo_normal_diagonalises_its_normal_part(size):
 
 def test_s5_starts_from_blocks_of_hippo_eigenvalues():
     cell = s5(6, state_size=8, blocks=2)
-    params = cell.init(jax.random.key(0), I)
+    params = jax.jit(lambda key: cell.init(key, I))(jax.random.key(0))
     one = hippo_normal(4).values
     np.testing.assert_allclose(params.A[:, 1], np.tile(one.imag[one.imag > 0], 2), rtol=1e-6)
     np.testing.assert_allclose(params.A[:, 0], np.full(4, -0.5))
@@ -138,9 +138,10 @@ def test_s4d_starts_from_the_spectrum_of_its_paper(spectrum):
 
 def test_inputs_of_another_size_are_refused_where_there_is_no_map():
     for cell in (s4d(H, state_size=2), s5(H)):
-        params = cell.init(jax.random.key(0), H)
+        shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), H))
+        params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
         with pytest.raises(ValueError, match=f"the input has {I} features.* initialised for input_size {H}"):
-            unroll(cell, params, jnp.zeros((3, B, I)))
+            jax.eval_shape(lambda params: unroll(cell, params, jnp.zeros((3, B, I))), params)
 
 
 ERRORS = [
