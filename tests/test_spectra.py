@@ -94,7 +94,7 @@ def test_what_is_singular_stays_so():
 
 def test_the_jacobian_of_a_scalar_linear_cell_is_a_power():
     cell = linear(np.full((1, 1), 0.9, np.float32))
-    found = jacobian_spectrum(cell, cell.init(None, 1), jnp.zeros((300, 1)), [1, 7, 300])
+    found = jax.jit(lambda xs: jacobian_spectrum(cell, cell.init(None, 1), xs, [1, 7, 300]))(jnp.zeros((300, 1)))
     expected = np.array([1, 7, 300]) * math.log(0.9)
     np.testing.assert_allclose(found.log_singular_values[:, 0], expected, rtol=1e-5)
     np.testing.assert_allclose(found.log_rms, expected, rtol=1e-5)
@@ -140,10 +140,11 @@ def test_probes_estimate_the_mean_square_and_bound_the_largest():
     rng = np.random.default_rng(3)
     cell = linear((rng.normal(size=(40, 40)) / math.sqrt(40)).astype(np.float32))
     params, xs = cell.init(None, 40), jnp.zeros((12, 40))
-    exact = jacobian_spectrum(cell, params, xs, [1, 6, 12])
+    exact = jax.jit(lambda xs: jacobian_spectrum(cell, params, xs, [1, 6, 12]))(xs)
     mean_squares = []
+    probe = jax.jit(lambda key: jacobian_spectrum(cell, params, xs, [1, 6, 12], num_probes=8, key=key))
     for seed in range(8):
-        probes = jacobian_spectrum(cell, params, xs, [1, 6, 12], num_probes=8, key=jax.random.key(seed))
+        probes = probe(jax.random.key(seed))
         assert probes.log_singular_values.shape == (3, 8)
         assert (probes.log_singular_values <= exact.log_singular_values[:, :8] + 1e-4).all()
         mean_squares.append(np.exp(2 * probes.log_rms))
@@ -154,7 +155,7 @@ def test_probes_estimate_the_mean_square_and_bound_the_largest():
 
 def test_quantiles_over_values_and_examples():
     cell = linear(np.diag(np.exp([0.0, -1, -2])).astype(np.float32))
-    found = jacobian_spectrum(cell, cell.init(None, 3), jnp.zeros((4, 5, 3)), [1, 4])
+    found = jax.jit(lambda xs: jacobian_spectrum(cell, cell.init(None, 3), xs, [1, 4]))(jnp.zeros((4, 5, 3)))
     np.testing.assert_allclose(quantiles(found, jnp.array([0.0, 0.5, 1.0])), [[-2, -8], [-1, -4], [0, 0]], atol=1e-5)
 
 
@@ -240,9 +241,9 @@ def test_complex_leaves_have_two_exponents_and_integers_none():
         lambda p, x: x,
         step,
     )
-    found = lyapunov_spectrum(cell, (), jnp.zeros((20, 1)))
+    measure = lambda xs: (lyapunov_spectrum(cell, (), xs), jacobian_spectrum(cell, (), xs, [20]))
+    found, spectrum = jax.jit(measure)(jnp.zeros((20, 1)))
     np.testing.assert_allclose(found.exponents, [math.log(0.5)] * 2, rtol=1e-5)
-    spectrum = jacobian_spectrum(cell, (), jnp.zeros((20, 1)), [20])
     np.testing.assert_allclose(spectrum.log_singular_values, [[20 * math.log(0.5)] * 2], rtol=1e-5)
 
 
@@ -260,6 +261,6 @@ def test_the_largest_is_the_rate_at_which_jacobian_and_gradient_grow():
             gradient_by_lag(cell, params, xs[:, None], lambda ys: ys[-1] @ v),
         )
 
-    exponent, largest, by_lag = measure(params, xs)
+    exponent, largest, by_lag = map(np.asarray, measure(params, xs))
     assert exponent == pytest.approx((largest[1] - largest[0]) / 200, rel=0.02)
     assert exponent == pytest.approx(growth_rate(mean_by_lag(by_lag[:300])), rel=0.05)

@@ -31,10 +31,11 @@ def orthonormalised(A: Array) -> tuple[Array, Array]:
     """A [D, K] = Q R with orthonormal columns Q and R upper triangular with a diagonal that is not negative.
 
     Modified Gram-Schmidt, column by column: for the small matrices of a step faster than LAPACK's QR inside a scan. A
-    column that the ones before it leave nothing of, beyond rounding, is zero in Q and on R's diagonal.
+    column of which the ones before it leave no more than rounding does (eps D of its norm) is zero in Q and on R's
+    diagonal.
     """
     columns = jnp.arange(A.shape[1])
-    least = jnp.finfo(A.dtype).eps * jnp.linalg.norm(A, axis=0)
+    least = jnp.finfo(A.dtype).eps * A.shape[0] * jnp.linalg.norm(A, axis=0)
 
     def one(j, state):
         rows, R = state  # of A, transposed: so far orthonormal, from j on what is left of them
