@@ -72,7 +72,7 @@ def unroll(
         stretches of steps at once by a parallel scan (rnnjax/linear.py), and stretch after stretch: the same numbers up
         to rounding, in few long operations in place of many short ones. `save` then speaks of stretches: beside one
         carry for each, it keeps "preactivations" of all steps, or "nothing" (as "chunks"), or "everything".
-      chunk: with method="associative", the number of steps of a stretch, by default about sqrt(T) and at least 128.
+      chunk: with method="associative", the number of steps of a stretch, by default about sqrt(T) or 128, the larger.
         Memory for the stretch being worked on grows with it, and that for the carries kept with T / chunk.
 
     Returns:
@@ -110,6 +110,8 @@ def unroll(
 
         def stretch(carry, inputs):
             z, are_active, are_reset = inputs
+            if are_active is not None:  # in padding every step begins anew: nothing grows there, and it is not returned
+                are_reset = ~are_active if are_reset is None else are_reset | ~are_active
             starts = jax.tree.map(lambda value, first: Start(value, first, are_reset), carry, initial)
             states, y = cell.step(p, starts, cell.project(p, z) if project == "inside" else z)
             if are_active is None:

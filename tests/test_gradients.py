@@ -8,9 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import gru, lstm, stack
+from rnnjax import bidirectional, gru, layer, lstm, stack
 from rnnjax.cell import Array, Cell
-from rnnjax.gradients import Horizon, gradient_by_lag, gradient_horizon, mean_by_lag
+from rnnjax.gradients import (
+    Horizon,
+    by_training_step,
+    gradient_by_lag,
+    gradient_horizon,
+    gradients_by_lag,
+    mean_by_lag,
+)
 
 T, B, I, H = 6, 3, 2, 3
 LENGTHS = np.array([4, 6, 0])
@@ -46,24 +53,27 @@ def every(ys):
 def test_of_a_linear_cell_it_is_a_power(factor, dtype):
     with jax.enable_x64(dtype == np.float64):
         cell = linear(factor, dtype)
-        found = gradient_by_lag(cell, cell.init(None, 1), jnp.zeros((20, 1), dtype), last)
+        by_lag = jax.jit(lambda p, xs: gradient_by_lag(cell, p, xs, last))
+        found = by_lag(cell.init(None, 1), jnp.zeros((20, 1), dtype))
         assert found.dtype == dtype
         expected = np.arange(1, 21) * math.log(abs(factor))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-13)
 
 
 def test_far_below_the_smallest_float():
-    found = gradient_by_lag(linear(0.5), jnp.float32(0.5), jnp.zeros((2000, 1, 1)), last)[:, 0]
+    by_lag = jax.jit(lambda p, xs: gradient_by_lag(linear(0.5), p, xs, last))
+    found = by_lag(jnp.float32(0.5), jnp.zeros((2000, 1, 1)))[:, 0]
     np.testing.assert_allclose(found, np.arange(1, 2001) * math.log(0.5), rtol=1e-4)
     np.testing.assert_allclose(gradient_horizon(found).steps, 1 / math.log(2), rtol=1e-2)  # of what is above 1e-30
 
 
 def test_one_step_may_shrink_or_grow_it_beyond_the_range_of_squares():
     """The square of 1e-25 is no float32, nor is that of 1e25."""
+    by_lag = jax.jit(lambda p, xs, size: gradient_by_lag(linear(None), p, xs, lambda ys: size * last(ys)))
     for factor in (1e-25, 1e25):
-        found = gradient_by_lag(linear(factor), jnp.float32(factor), jnp.zeros((4, 1)), last)
+        found = by_lag(jnp.float32(factor), jnp.zeros((4, 1)), 1.0)
         np.testing.assert_allclose(found, np.arange(1, 5) * math.log(factor), rtol=1e-5)
-    small = gradient_by_lag(linear(0.5), jnp.float32(0.5), jnp.zeros((4, 1)), lambda ys: 1e-25 * last(ys))
+    small = by_lag(jnp.float32(0.5), jnp.zeros((4, 1)), 1e-25)
     np.testing.assert_allclose(small, math.log(1e-25) - np.arange(1, 5) * math.log(2), rtol=1e-5)
 
 
@@ -71,7 +81,8 @@ def test_lags_are_counted_from_each_sequences_own_last_step():
     lengths = np.array([4, 6, 0])
     # the output at its own last step alone is looked at, as the readout of a model does
     loss = lambda ys: jnp.take_along_axis(ys, np.maximum(lengths - 1, 0)[None, :, None], axis=0)[0, :, 0]
-    found = gradient_by_lag(linear(0.5), jnp.float32(0.5), jnp.ones((6, 3, 1)), loss, lengths=lengths)
+    by_lag = jax.jit(lambda p, xs: gradient_by_lag(linear(0.5), p, xs, loss, lengths=lengths))
+    found = by_lag(jnp.float32(0.5), jnp.ones((6, 3, 1)))
     lags = np.arange(1, 7)[:, None]
     np.testing.assert_allclose(found, np.where(lags <= lengths, lags * math.log(0.5), -np.inf), rtol=1e-6)
 
@@ -95,9 +106,15 @@ def test_integer_leaves_are_ignored_and_complex_ones_count_as_two_reals():
         )
 
     cell = Cell(2, lambda key, input_size: 0.5, initial_carry, lambda p, x: x, step)
-    found = gradient_by_lag(cell, jnp.float32(0.5), jnp.zeros((5, 1)), lambda ys: 2.0 * ys[-1, 0] + ys[-1, 1])
+    loss = lambda ys: 2.0 * ys[-1, 0] + ys[-1, 1]
+    by_lag = jax.jit(lambda p, xs: gradients_by_lag(cell, p, xs, loss)[0])
+    found, leaves = by_lag(jnp.float32(0.5), jnp.zeros((5, 1)))
+    powers = np.arange(1, 6) * math.log(0.5)
     start = 0.5 * math.log(2.0**2 + 1.0**2 + 2.0**2)  # of h, and of the real and imaginary part of w
-    np.testing.assert_allclose(found, start + np.arange(1, 6) * math.log(0.5), rtol=1e-5)
+    np.testing.assert_allclose(found, start + powers, rtol=1e-5)
+    assert list(leaves) == ["h", "w"]
+    np.testing.assert_allclose(leaves["h"], math.log(2.0) + powers, rtol=1e-5)
+    np.testing.assert_allclose(leaves["w"], 0.5 * math.log(1.0**2 + 2.0**2) + powers, rtol=1e-5)
 
 
 # --- against plain differentiation -----------------------------------------------------------------------------------
@@ -141,6 +158,71 @@ def test_it_is_the_gradient_by_the_carries(name, lengths):
         np.testing.assert_allclose(found[:, i], expected, rtol=0, atol=2e-5)
     if lengths is not None:
         assert np.isneginf(found[:, 2]).all()
+
+
+def added_to(cell, params, added, xs):
+    """The outputs of a cell step by step, with something added to each carry it is given."""
+    state, ys = cell.initial_carry(params, ()), []
+    for x, plus in zip(xs, added, strict=True):
+        state, y = cell.step(params, jax.tree.map(jnp.add, state, plus), cell.project(params, x))
+        ys.append(y)
+    return jnp.stack(ys)
+
+
+def test_every_run_of_a_network_of_layers():
+    """A bidirectional layer below an LSTM: three runs, and the leaves of each, against plain differentiation."""
+    network = stack(bidirectional(gru(H)), layer(lstm(2)))
+    params = network.init(jax.random.key(3), I)
+    (p_forward, p_backward), p_top = params
+    zeros = [
+        jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape)), cell.initial_carry(p, ()))
+        for cell, p in ((gru(H), p_forward), (gru(H), p_backward), (lstm(2), p_top))
+    ]
+
+    def total(added, xs):
+        steps = [[jax.tree.map(lambda leaf: leaf[t], one) for t in range(T)] for one in added]
+        forward = added_to(gru(H), p_forward, steps[0], xs)
+        backward = added_to(gru(H), p_backward, steps[1], xs[::-1])[::-1]
+        return every(added_to(lstm(2), p_top, steps[2], jnp.concatenate([forward, backward], axis=-1)))
+
+    @jax.jit
+    def both(params):
+        return gradients_by_lag(network, params, XS, every), jax.grad(total)(zeros, XS[:, 1])
+
+    found, expected = both(params)
+    for run, by_hand, names in zip(found, expected, (["carry"], ["carry"], ["h", "c"]), strict=True):
+        squares = [np.sum(np.square(leaf), axis=-1)[::-1] for leaf in jax.tree.leaves(by_hand)]
+        np.testing.assert_allclose(run.joined[:, 1], 0.5 * np.log(sum(squares)), atol=2e-5)
+        assert sorted(run.leaves) == sorted(names)
+        for name, square in zip(names, squares, strict=True):
+            np.testing.assert_allclose(run.leaves[name][:, 1], 0.5 * np.log(square), atol=2e-5)
+
+
+def test_a_bidirectional_layer_with_lengths_reads_each_sequence_alone():
+    network = bidirectional(gru(H))
+    params = network.init(jax.random.key(4), I)
+    run = jax.jit(lambda xs, lengths: gradients_by_lag(network, params, xs, every, lengths=lengths))
+    together = run(XS, LENGTHS)
+    alone = jax.jit(lambda xs: gradients_by_lag(network, params, xs, every))(XS[: LENGTHS[0], :1])
+    for whole, one in zip(together, alone, strict=True):
+        np.testing.assert_allclose(whole.joined[: LENGTHS[0], 0], one.joined[:, 0], atol=1e-5)
+        assert np.isneginf(whole.joined[LENGTHS[0] :, 0]).all()
+
+
+def test_the_matrix_of_training_step_by_lag():
+    class State(NamedTuple):
+        params: Array
+
+    def measure(params):
+        return mean_by_lag(gradient_by_lag(linear(None), params, jnp.zeros((4, 1, 1)), last))
+
+    def halve(state):
+        return State(state.params / 2), "anything else"
+
+    state, matrix = jax.jit(lambda state: by_training_step(halve, state, measure, 3))(State(jnp.float32(0.8)))
+    assert float(state.params) == pytest.approx(0.1)
+    factors = np.log([0.8, 0.4, 0.2, 0.1])
+    np.testing.assert_allclose(matrix, factors[:, None] * np.arange(1, 5), rtol=1e-5)
 
 
 def test_a_saturated_forget_gate_keeps_the_gradient_of_the_cell():

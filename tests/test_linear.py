@@ -118,6 +118,22 @@ def test_ways_of_saving_and_projecting_change_no_number():
         assert_close(one, expected, rtol=2e-6)
 
 
+def test_nothing_grows_in_padding():
+    """A state that doubles at every step overflows within T; where a sequence ends before, its gradient is finite."""
+
+    def step(p, h, z):
+        h = advance(h, p["a"], z)
+        return h, h
+
+    def initial_carry(params, batch_shape=()):
+        return zeros(params, *batch_shape, 1) + 1.0
+
+    cell = Cell(1, None, initial_carry, lambda p, x: dense(x, p["W"]), step, linear=True)
+    params, xs = {"W": np.ones((I, 1), np.float32), "a": np.float32([2.0])}, np.ones((300, 1, I), np.float32)
+    found = results(cell, params, xs, lengths=np.array([5]), method="associative", chunk=300)
+    assert_close(found, results(cell, params, xs, lengths=np.array([5])), rtol=1e-6)
+
+
 def small(label):
     return CELLS[label](H, **OPTIONS.get(label, {}))
 

@@ -1,5 +1,6 @@
 """Jacobians and Lyapunov exponents against what is known of them."""
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def test_singular_values_of_a_long_product_far_below_float32():
     rng = np.random.default_rng(0)
     single = np.linspace(0, -3, 8)
     bases = [rotation(rng, 8) for _ in range(101)]
-    matrices = np.stack([b @ np.diag(np.exp(single)) @ a.T for a, b in zip(bases[:-1], bases[1:], strict=True)])
+    matrices = np.stack([b @ np.diag(np.exp(single)) @ a.T for a, b in itertools.pairwise(bases)])
     values, norm = jax.jit(product_of)(matrices)
     np.testing.assert_allclose(values, 100 * single, atol=1e-3)
     np.testing.assert_allclose(norm, 0.0, atol=1e-4)  # the others are nothing beside the first
@@ -187,7 +188,8 @@ def test_of_a_linear_network_they_are_the_logarithms_of_its_eigenvalues():
     U = np.random.default_rng(4).normal(size=(5, 5))
     with jax.enable_x64(True):
         cell = linear(U)
-        found = jax.jit(lambda p, xs: lyapunov_spectrum(cell, p, xs, burn_in=1000))(cell.init(None, 5), np.zeros((9000, 5)))
+        run = jax.jit(lambda p, xs: lyapunov_spectrum(cell, p, xs, burn_in=1000))
+        found = run(cell.init(None, 5), np.zeros((9000, 5)))
         expected = np.sort(np.log(abs(np.linalg.eigvals(U))))[::-1]
         np.testing.assert_allclose(found.exponents, expected, atol=1e-3)
 

@@ -44,8 +44,8 @@ def jacobian_spectrum(
         basis, are lower bounds that meet the largest ones of J_k as k grows.
       key: of the probes.
 
-    A direction of which a single step leaves less than rounding does (some D · 1e-7 of what it does to others) counts
-    as lost: its singular value is zero.
+    A direction of which a single step leaves less than rounding shows (1e-5 in float32) counts as lost: its singular
+    value is zero.
     Source: Pascanu, Mikolov & Bengio 2013, section 2.1 (the bound); Pennington, Schoenholz & Ganguli 2017,
     arXiv:1711.04735 (the whole spectrum).
 

@@ -33,9 +33,9 @@ def lyapunov_spectrum(
         J_t Q_{t-1} = Q_t R_t,      λ_i = (1/S) Σ_t log |R_t|_ii
 
     Q_0 is random, J_t = ∂carry_t/∂carry_{t-1} acts by Jacobian-vector products. λ_1 is the rate at which the Jacobian
-    of many steps grows: the gradient's, in the long run. Below 0 for all i every perturbation dies; 0 hands it on; above
-    0 there is chaos. Integer leaves have no exponent, a complex leaf has two for each entry; a direction that is lost
-    within a single step has -inf.
+    of many steps grows: the gradient's, in the long run. Where all are below 0 every perturbation dies; 0 hands it on;
+    above 0 there is chaos. Integer leaves have no exponent, a complex leaf has two for each entry; a direction that is
+    lost within a single step has -inf.
 
     Args:
       cell, params, xs [T, *B, I], carry: as for `unroll`; evaluation. Every example has a spectrum of its own.

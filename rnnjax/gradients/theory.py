@@ -49,8 +49,8 @@ def mean_field_variance(
 
         q* = g² E[φ(√q* z)²] + σ²,      z ~ N(0, 1)
 
-    g² is H times the variance of an entry of U (an orthogonal matrix times g has that, too), σ² the variance of W x + b,
-    drawn anew at every step. For tanh without input, q* = 0 up to g = 1.
+    g² is H times the variance of an entry of U (an orthogonal matrix times g has that, too), σ² the variance of
+    W x + b, drawn anew at every step. For tanh without input, q* = 0 up to g = 1.
     Source: Poole et al. 2016, arXiv:1606.05340; of recurrent networks Sompolinsky, Crisanti & Sommers 1988.
     """
     z, weights = _gauss()
