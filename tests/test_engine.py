@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax import dropout, elman, gru, gru_reset_before, layer_norm, lstm, lstm_fgr, lstm_vanilla, stack, unroll
+from rnnjax.unroll import _choose
 
 T, B, I = 11, 3, 2
 RNG = np.random.default_rng(0)
@@ -126,3 +127,20 @@ def test_no_product_is_done_again_or_added_up_step_by_step():
 def test_an_unknown_engine_is_named():
     with pytest.raises(ValueError, match="unknown engine 'defered'; allowed: plain, deferred"):
         unroll(CELLS["gru"], params_of("gru"), XS, engine="defered")
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "batch", "save", "chosen"),
+    [
+        (64, (32,), "preactivations", "deferred"),
+        (64, (4, 8), "nothing", "deferred"),
+        (64, (), "preactivations", "deferred"),
+        (64, (33,), "preactivations", "plain"),  # many sequences
+        (16, (32,), "preactivations", "plain"),  # small weights
+        (64, (32,), "everything", "plain"),
+    ],
+)
+def test_auto_defers_on_a_cpu_where_it_pays(hidden_size, batch, save, chosen):
+    params = jax.eval_shape(lambda: elman(hidden_size).init(jax.random.key(0), I))
+    assert _choose("auto", save, params, batch) == chosen
+    assert _choose("plain", save, params, batch) == "plain"
