@@ -152,10 +152,10 @@ def unroll(
 def _choose(engine: str, save: str, params: Any, batch_shape: tuple[int, ...]) -> str:
     """The engine that "auto" stands for.
 
-    Each step of a plain backward scan reads and writes the whole gradient of U, which costs about as much as multiplying
-    a few dozen rows by it. So few sequences gain from deferral (0.6 to 1.0 of the time at 4 to 32 sequences a device,
-    results/bench), many do not (1.0 to 1.1 at 64), and small weights stay in the cache either way. On accelerators it
-    has not been measured, and the plain scan stays.
+    Each step of a plain backward scan reads and writes the whole gradient of U, which costs about as much as
+    multiplying a few dozen rows by it. So few sequences gain from deferral (0.6 to 1.0 of the time at 4 to 32 sequences
+    a device, results/bench), many do not (1.0 to 1.1 at 64), and small weights stay in the cache either way. On
+    accelerators it has not been measured, and the plain scan stays.
     """
     if engine != "auto":
         return engine
