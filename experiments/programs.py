@@ -58,8 +58,8 @@ def _stack(cell: Cell, num_layers: int) -> Cell:
 def group(trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset[str] = frozenset()) -> list[Group]:
     """Groups of at most MAX_WIDTH trials that compile to the same program, in order of first appearance.
 
-    They may differ in what is traced (seed, learning rate, clipping, penalties) and in initial values. Whether two
-    cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list of either.
+    They may differ in what is traced (seed, learning rate, clipping, penalties), in labels and in initial values.
+    Whether two cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list.
     Every trial is built and traced; those whose id is in `finished` are in no group.
     """
     programs: dict[Trial, str] = {}
@@ -67,7 +67,7 @@ def group(trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset
     sizes: dict[tuple[Trial, str], int] = {}
     for trial in trials:
         traced = Trial()
-        static = replace(trial, seed=0, **{field: getattr(traced, field) for field in Hyper._fields})
+        static = replace(trial, seed=0, label="", **{field: getattr(traced, field) for field in Hyper._fields})
         if static not in programs:
             programs[static], size = _signature(static, tasks[static.task, static.seq_len])
             sizes[replace(static, cell=""), programs[static]] = size
@@ -190,7 +190,8 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
 
 def _trainer(trial: Trial, task: Task) -> Trainer:
     sizes = {"batch_size": trial.batch_size, "steps_per_chunk": trial.eval_every}
-    return make_trainer(task, network(trial, task), optimizer=trial.optimizer, **sizes)
+    terms = {name: getattr(trial, name) for name in ("omega", "auxiliary", "auxiliary_lag")}
+    return make_trainer(task, network(trial, task), optimizer=trial.optimizer, **sizes, **terms)
 
 
 def _keys(trials: Sequence[Trial]) -> jax.Array:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from experiments.folder import CURVES, Folder
 from experiments.programs import Group, Program, group, make_program
-from experiments.spec import Sweep, Trial, parse_cell, variant
+from experiments.spec import Sweep, Trial, parse_cell
 from rnnjax.checkpoint import Checkpoints
 from rnnjax.errors import unknown
 from rnnjax.gradients import gradient_horizon
@@ -203,7 +203,7 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
     tested = not outcome.diverged
     return {
         "trial_id": trial.id,
-        "variant": variant(trial.cell),
+        "variant": trial.variant,
         "cell": name,
         "cell_options": json.dumps(options),
         "task": trial.task,
@@ -217,6 +217,9 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
         "clip_value": trial.clip_value,
         "l1": trial.l1,
         "l2": trial.l2,
+        "omega": trial.omega,
+        "auxiliary": trial.auxiliary,
+        "auxiliary_lag": trial.auxiliary_lag,
         "batch_size": trial.batch_size,
         "num_steps": trial.num_steps,
         "seed": trial.seed,

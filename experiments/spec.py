@@ -49,18 +49,30 @@ class Trial:
     num_validation: int = 500  # sizes of the held-out sets; a data set has its own
     num_test: int = 1000
     seed: int = 0
+    label: str = ""  # what tables call it; by default the cell and its options
+    omega: float = 0.0  # weights of further terms of the loss, see rnnjax/train.py
+    auxiliary: float = 0.0
+    auxiliary_lag: int = 10
 
     @property
     def id(self) -> str:
         """Readable, and unique by a hash of all names and values: it never depends on a trial's position."""
         values = {name: parse_field(name, value) for name, value in dataclasses.asdict(self).items()}  # 1 is 1.0
+        values = {name: value for name, value in values.items() if name not in ADDED or value != FIELDS[name].default}
         text = json.dumps(plain(values), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         readable = f"{self.task}-{self.seq_len or 'own'}-{self.cell}-lr{self.learning_rate:g}-s{self.seed}"
         return f"{re.sub(r'[^A-Za-z0-9_.=+-]+', '-', readable)}-{digest}"
 
+    @property
+    def variant(self) -> str:
+        """What tables call it."""
+        return self.label or variant(self.cell)
+
 
 FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
+# Fields that are part of an id only where they are not at their default, so that ids from before they came still hold.
+ADDED = ("label", "omega", "auxiliary", "auxiliary_lag")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +253,8 @@ def _build_cell(text: str, hidden_size: int) -> Cell:
 def parse_option(option: str, text: str, default: Any = None) -> Any:
     """The value of a cell option from its text: numbers, true, false, none, biases, names of activations.
 
-    An option whose default is true or false takes nothing else; one whose default is a number, no true, false or none.
+    An option whose default is true or false takes nothing else; one whose default is a number, no true, false or none;
+    one whose default is a text takes it as it stands.
 
     Raises:
       ValueError: a text that is none of these, or not what this option takes.
@@ -253,6 +266,8 @@ def parse_option(option: str, text: str, default: Any = None) -> Any:
         raise ValueError(f"{option}={text!r} is not a number")
     if callable(default) and not option.endswith("activation"):
         raise ValueError(f"{option} takes a function, so it cannot be given here; use a cell of your own for it")
+    if isinstance(default, str):
+        return text
     if option.endswith("activation"):
         if text not in ACTIVATIONS:
             raise ValueError(unknown(f"value of {option}", text, ACTIVATIONS))

@@ -23,7 +23,7 @@ from experiments.folder import Folder
 from experiments.record import command
 from experiments.report import write_report
 from experiments.runner import Plan, plan, run
-from experiments.spec import FIELDS, Sweep, parse_field, variant, with_options
+from experiments.spec import FIELDS, Sweep, parse_field, with_options
 from experiments.start import start
 from experiments.table import live_table
 from rnnjax.errors import unknown
@@ -38,6 +38,7 @@ SWEEPS = (
     "gru_gates",
     "zoo",
     "mnist_pixels",
+    "remedies",
 )  # each a file of this folder that holds a SWEEP
 
 
@@ -172,7 +173,7 @@ def execute(
         {
             **dataclasses.asdict(trial),
             "seq_len": planned.tasks[trial.task, trial.seq_len].seq_len,
-            "variant": variant(trial.cell),
+            "variant": trial.variant,
         }
         for trial in trials
     )

@@ -18,13 +18,14 @@ from rich.text import Text
 from scipy import stats
 
 KEYS = ["task", "seq_len", "variant"]
-SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", "batch_size"]
+TERMS = {"omega": 0.0, "auxiliary": 0.0, "auxiliary_lag": 10}  # settings that older runs lack, and what they had
+SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", *TERMS, "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]
 FLAGS = ["solved", "diverged", "gradient_horizon_censored", "gradient_horizon_trained_censored"]
 NUMBERS = [
     *["seq_len", "hidden_size", "num_layers", "num_params", "num_steps", "learning_rate", "clip_norm", "clip_value"],
-    *["l1", "l2", "batch_size", "seed", "train_loss", "validation_loss", "validation_accuracy", "test_loss"],
+    *["l1", "l2", *TERMS, "batch_size", "seed", "train_loss", "validation_loss", "validation_accuracy", "test_loss"],
     *["test_accuracy", "chance_loss", "chance_accuracy", "steps_to_solve", "gradient_horizon"],
     *["gradient_horizon_trained", "num_train", "num_validation", "num_test", "compile_seconds", "run_seconds"],
 ]
@@ -73,6 +74,8 @@ def tidy(runs: pd.DataFrame) -> pd.DataFrame:
             runs[name] = pd.to_numeric(runs[name])
         except (ValueError, TypeError) as error:
             raise ValueError(f"column '{name}' must hold numbers: {error}") from None
+    for name in runs.columns.intersection(TERMS):
+        runs[name] = runs[name].fillna(TERMS[name])
     for name in runs.columns.intersection(FLAGS):
         runs[name] = runs[name].map(_flag).astype(bool)
     if "seq_len" in runs and (runs["seq_len"] % 1 == 0).all():

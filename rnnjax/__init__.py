@@ -7,6 +7,7 @@ from rnnjax.compose import Layer, bidirectional, dropout, layer, layer_norm, sta
 from rnnjax.deep import deep_input, deep_output, deep_transition
 from rnnjax.harvest import harvest
 from rnnjax.initializers import Chrono, Uniform
+from rnnjax.remedies import leaky_integration, recurrent_start, skip_through_time, spectral_norm, truncated
 from rnnjax.unroll import unroll
 from rnnjax.wrappers import dilated, residual, weight_norm, zoneout
 
@@ -24,8 +25,13 @@ __all__ = [
     "harvest",
     "layer",
     "layer_norm",
+    "leaky_integration",
+    "recurrent_start",
     "residual",
+    "skip_through_time",
+    "spectral_norm",
     "stack",
+    "truncated",
     "unroll",
     "weight_norm",
     "zoneout",

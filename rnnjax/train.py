@@ -10,10 +10,12 @@ import optax
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.compose import Layer
+from rnnjax.compose import Layer, layer
 from rnnjax.data import check_finite
 from rnnjax.errors import unknown
+from rnnjax.initializers import glorot_uniform
 from rnnjax.model import make_model
+from rnnjax.remedies import omega as omega_term, reconstruction
 from rnnjax.tasks.base import Example, Task
 
 OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
@@ -31,7 +33,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
 
 
-INIT, TRAINING = range(2)  # what a trial's key is folded with, so that no key serves twice
+INIT, TRAINING, AUXILIARY = range(3)  # what a trial's key is folded with, so that no key serves twice
 
 
 class Hyper(NamedTuple):
@@ -76,6 +78,18 @@ class Trainer(NamedTuple):
     start: Callable[[Any], State]  # params -> the state before the first step
     chunk: Callable[[State, Array, Hyper, Data], tuple[State, Metrics]]  # state, key, hyper, data
     evaluate: Callable[[Any, Example], tuple[Array, Array]]  # params, examples -> mean loss and accuracy
+
+
+class WithHead(NamedTuple):
+    """Parameters of a model, and the linear readout [O, I], [I] of an auxiliary loss beside it."""
+
+    recurrent: Any
+    W: Array
+    b: Array
+    embedding: Any
+    attention: Any
+    V: Array
+    c: Array
 
 
 class Result(NamedTuple):
@@ -150,15 +164,25 @@ def make_trainer(
     batch_size: int = 32,
     steps_per_chunk: int = 100,
     eval_batch_size: int = 250,
+    omega: float = 0.0,
+    auxiliary: float = 0.0,
+    auxiliary_lag: int = 10,
     **options,
 ) -> Trainer:
     """Initialisation, a chunk of training steps with an evaluation at its end, and evaluation, for one trial.
 
     A trial is a key and a Hyper; all functions are pure and may be vmapped over both.
 
+    Args:
+      omega: weight of the regulariser of Pascanu, Mikolov & Bengio 2013; see `remedies.omega`.
+      auxiliary: weight of the loss of reconstructing the input `auxiliary_lag` steps back (-1: predicting the next);
+        see `remedies.reconstruction`. Its readout is trained with the rest, and left out of every evaluation.
+
     Raises:
-      ValueError: unknown optimizer, or a batch or chunk larger than the training set.
+      ValueError: unknown optimizer, a batch or chunk larger than the training set, or a weight that is negative, or
+        given where the network is no cell or reads whole numbers.
     """
+    _check_terms(task, network, omega, auxiliary, auxiliary_lag, options.get("embedding"))
     if task.splits is not None:
         count = len(task.splits["train"].inputs)
         if batch_size > count or steps_per_chunk > count // batch_size:
@@ -167,9 +191,15 @@ def make_trainer(
                 f"{task.name}, {count} training examples"
             )
     model = make_model(network, task.output_size, outputs=task.outputs, **options)
+    of_unroll = {name: value for name, value in options.items() if name not in ("embedding", "dropout")}
+    recurrent = layer(network, **of_unroll)
 
     def init(key: Array):
-        return model.init(jax.random.fold_in(key, INIT), task.input_size)
+        params = model.init(jax.random.fold_in(key, INIT), task.input_size)
+        if not auxiliary:
+            return params
+        V = glorot_uniform(jax.random.fold_in(key, AUXILIARY), (network.output_size, task.input_size), jnp.float32)
+        return WithHead(*params, V, jnp.zeros(task.input_size))
 
     def start(params) -> State:
         return State(
@@ -187,6 +217,23 @@ def make_trainer(
         batch_axis = 0 if task.outputs == "last" else 1
         each = jax.vmap(task.loss, (batch_axis, 0))(outputs, batch.target)
         return each, jax.vmap(task.correct, (batch_axis, 0))(outputs, batch.target)
+
+    def terms(params, batch: Example, key: Array | None) -> Array | float:
+        """The weighted sum of the further terms of the loss."""
+        total = 0.0
+        if omega or auxiliary:
+            xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
+        if omega:
+
+            def loss(ys: Array) -> Array:
+                outputs = model.readout(params, ys, batch.length)
+                return jax.vmap(task.loss, (0 if task.outputs == "last" else 1, 0))(outputs, batch.target)
+
+            total += omega * omega_term(network, params.recurrent, xs, loss)
+        if auxiliary:
+            _, ys = recurrent.apply(params.recurrent, xs, lengths=batch.length, key=key)
+            total += auxiliary * reconstruction(ys, xs, params.V, params.c, auxiliary_lag, batch.length)
+        return total
 
     def evaluate(params, examples: Example) -> tuple[Array, Array]:
         count = len(examples.inputs)
@@ -210,7 +257,7 @@ def make_trainer(
 
         def objective(params, batch, key):
             loss = losses(params, batch, key)[0].mean()
-            return loss + penalty(params, hyper.l1, hyper.l2), loss
+            return loss + penalty(params, hyper.l1, hyper.l2) + terms(params, batch, key), loss
 
         def step(state: State, _) -> tuple[State, Array]:
             key = jax.random.fold_in(key_dropout, state.step)
@@ -286,6 +333,20 @@ def steps_to_solve(task: Task, metrics: Metrics, steps_per_chunk: int) -> int | 
         if met:
             return (position + 1) * steps_per_chunk
     return None
+
+
+def _check_terms(task: Task, network: Any, omega: float, auxiliary: float, lag: int, embedding: Any) -> None:
+    for label, weight in (("omega", omega), ("auxiliary", auxiliary)):
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{label}={weight} must be 0 or above, and finite")
+        if weight and embedding is not None:
+            raise ValueError(f"{label}={weight}: this term needs inputs that are vectors, not whole numbers to embed")
+    if omega and not isinstance(network, Cell):
+        raise ValueError(f"omega={omega}: the regulariser is of a cell or a stack of cells, and this is a Layer")
+    if auxiliary and not abs(lag) < task.num_steps:
+        raise ValueError(
+            f"auxiliary_lag={lag} must be of absolute value below the {task.num_steps} steps of {task.name}"
+        )
 
 
 def _batches(task: Task, train: Example | None, key: Array, first_step: Array, batch_size: int) -> Callable:

@@ -169,7 +169,7 @@ def weight_norm(cell: Cell) -> Cell:
         leaves, structure = jax.tree.flatten(params)
         gains = [
             jnp.linalg.norm(leaf, axis=-2) if is_recurrent and leaf.ndim > 1 else None
-            for leaf, is_recurrent in zip(leaves, _recurrent_leaves(cell, params, input_size), strict=True)
+            for leaf, is_recurrent in zip(leaves, recurrent_leaves(cell, params, input_size), strict=True)
         ]
         if all(gain is None for gain in gains):
             raise ValueError("weight_norm: the state of this cell meets no matrix")
@@ -188,7 +188,7 @@ def weight_norm(cell: Cell) -> Cell:
     return cell._replace(init=init, initial_carry=initial_carry, prepare=prepare)
 
 
-def _recurrent_leaves(cell: Cell, params: Any, input_size: int) -> list[bool]:
+def recurrent_leaves(cell: Cell, params: Any, input_size: int) -> list[bool]:
     """For each leaf of the parameters, whether a matrix that meets the state in a step is made of it."""
 
     def matrices(params: Any) -> list[Array]:

@@ -105,7 +105,9 @@ def test_cell_equals_its_reference(name):
     assert_close(run(cell, params, xs, carry), REFERENCES[name](params, xs, carry))
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(REFERENCES) if name.startswith("lstm_") and name != "lstm_1997"])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(REFERENCES) if name.startswith("lstm_") and name != "lstm_1997"]
+)
 def test_variants_of_greff_have_peepholes_except_np(name):
     params = jax.eval_shape(lambda: CELLS[name](H).init(jax.random.key(0), I))
     gates = {"lstm_nig": "fo", "lstm_cifg": "fo", "lstm_nfg": "io", "lstm_nog": "fi"}.get(name, "fio")

@@ -111,30 +111,13 @@ def _every_run(total: Callable[[], Array]) -> list[ByLag]:
 
 def backward(run: Run, dcarry: list[Array], dys: Array) -> ByLag:
     """Carry the gradients by the last carry (its inexact leaves) and by ys [T, *B, O] back through a run."""
-    leaf_logs = carried_back(run, dcarry, dys)[1]
-    num_steps, batch_shape = run.xs.shape[0], run.xs.shape[1:-1]
-    lengths, time = _lengths_and_time(run)
-    position = jnp.broadcast_to(lengths - 1 - time, (num_steps, *batch_shape))
-
-    def by_lag(logs: Array) -> Array:
-        return jnp.where(position >= 0, jnp.take_along_axis(logs, jnp.maximum(position, 0), axis=0), -jnp.inf)
-
-    joined, leaves = leaf_logs
-    return ByLag(by_lag(joined), {path: by_lag(logs) for path, logs in leaves.items()})
-
-
-def carried_back(run: Run, dcarry: list[Array], dys: Array) -> tuple[Any, tuple[Array, dict[str, Array]], Any]:
-    """The backward pass of a run: (directions, (log norms [T, *B], by leaf), carries), by step.
-
-    Entry t of each belongs to the carry that step t was given: the gradient by it as a direction of norm one (the
-    inexact leaves, [T, *B, ...]) and the logarithm of its size; and that carry itself. Steps are in the order of
-    running; past a sequence's length the entries are those of its last carry.
-    """
     cell, params, xs = run.cell, run.params, run.xs
     batch_shape = xs.shape[1:-1]
     if jnp.issubdtype(xs.dtype, jnp.floating):
         xs = xs.astype(dtype_of(params))
-    lengths, time = _lengths_and_time(run)
+    num_steps = len(xs)
+    lengths = jnp.full(batch_shape, num_steps) if run.lengths is None else jnp.asarray(run.lengths)
+    time = jnp.arange(num_steps).reshape(-1, *(1,) * len(batch_shape))
     active = jnp.broadcast_to(time < lengths, xs.shape[:-1])
     xs = where_each(active, xs, jnp.zeros_like(xs))
     resets = jnp.zeros(active.shape, bool) if run.resets is None else jnp.asarray(run.resets)
@@ -165,15 +148,21 @@ def carried_back(run: Run, dcarry: list[Array], dys: Array) -> tuple[Any, tuple[
 
         (gradient,) = jax.vjp(step, leaves)[1](cotangents)
         state = where_each(is_active, _measured(gradient, scale, batch_shape), state)
-        return state, state
+        return state, state[1:]
 
     _, carries = lax.scan(forward, start, (xs, active, resets))
     (dys,), log_dys = _direction_and_log_norm([dys], xs.shape[:-1])
     last = _measured(dcarry, jnp.zeros(batch_shape, log_dys.dtype), batch_shape)
     inputs = (carries, xs, dys, log_dys, active, resets)
-    _, (directions, logs, leaf_logs) = lax.scan(back, last, inputs, reverse=True)
+    _, logs = lax.scan(back, last, inputs, reverse=True)
+    position = jnp.broadcast_to(lengths - 1 - time, active.shape)
+
+    def by_lag(logs: Array) -> Array:
+        return jnp.where(position >= 0, jnp.take_along_axis(logs, jnp.maximum(position, 0), axis=0), -jnp.inf)
+
+    joined, leaves = jax.tree.map(by_lag, logs)
     paths = [path_of(path) for path, leaf in jax.tree.leaves_with_path(initial) if _has_tangent(leaf)]
-    return directions, (logs, dict(zip(paths, leaf_logs, strict=True))), carries
+    return ByLag(joined, dict(zip(paths, leaves, strict=True)))
 
 
 def path_of(path: Any) -> str:
@@ -199,12 +188,6 @@ def by_training_step(chunk: Callable, state: Any, measure: Callable[[Any], Any],
     first = measure(state.params)
     state, rest = lax.scan(one, state, length=num_chunks)
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-
-
-def _lengths_and_time(run: Run) -> tuple[Array, Array]:
-    num_steps, batch_shape = run.xs.shape[0], run.xs.shape[1:-1]
-    lengths = jnp.full(batch_shape, num_steps) if run.lengths is None else jnp.asarray(run.lengths)
-    return lengths, jnp.arange(num_steps).reshape(-1, *(1,) * len(batch_shape))
 
 
 def _reordered(values: Array, order: Array) -> Array:
