@@ -67,6 +67,7 @@ COMPOSITIONS = {
     "deep": deep_output(deep_transition(deep_input(elman(H), 3), layers=2, shortcut=True), H),
 }
 SUBJECTS = sorted(CELLS) + sorted(COMPOSITIONS)
+REVERSED = {"elman", "gru", "lstm", *COMPOSITIONS}  # `unroll` turns time round without knowing the cell
 
 # (cell, path of a parameter): why the gradient of the parameter may be zero.
 NO_GRADIENT: dict[tuple[str, str], str] = {
@@ -110,8 +111,10 @@ def subject(name) -> Subject:
             return jnp.sum(ys * dys), (carry_out, ys)
 
         (_, (carry_out, ys)), (dparams, dxs) = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
-        backwards = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, reverse=True)
-        return {"carry": carry_out, "ys": ys, "dparams": dparams, "dxs": dxs, "reverse": backwards}
+        result = {"carry": carry_out, "ys": ys, "dparams": dparams, "dxs": dxs}
+        if name in REVERSED:
+            result["reverse"] = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, reverse=True)
+        return result
 
     def steps(params, carry, x):
         step = functools.partial(step_of, cell)
@@ -251,7 +254,8 @@ def test_whole_sequence_equals_loop_of_steps(name):
     s = subject(name)
     result = run(s)
     assert_close((result["carry"], result["ys"]), looped(s))
-    assert_close(result["reverse"], looped(s, reverse=True))
+    if name in REVERSED:
+        assert_close(result["reverse"], looped(s, reverse=True))
 
 
 @every_subject
@@ -270,8 +274,11 @@ def test_lengths_and_resets_equal_loop_of_steps(name):
     result = run(s, lengths=LENGTHS, resets=resets)
     carry, ys = looped(s, LENGTHS, resets)
     assert_close((result["carry"], result["ys"]), (carry, ys))
-    assert_close(result["reverse"], looped(s, LENGTHS, resets, reverse=True))
-    for out in (result["ys"], result["reverse"][1]):
+    outputs = [result["ys"]]
+    if name in REVERSED:
+        assert_close(result["reverse"], looped(s, LENGTHS, resets, reverse=True))
+        outputs.append(result["reverse"][1])
+    for out in outputs:
         assert all(np.all(np.asarray(out)[length:, b] == 0) for b, length in enumerate(LENGTHS))
     # A sequence of no steps hands its carry on, bit by bit.
     for a, b in zip(jax.tree.leaves(result["carry"]), jax.tree.leaves(s.carry), strict=True):

@@ -125,7 +125,7 @@ def test_no_product_is_done_again_or_added_up_step_by_step():
 
 
 def test_an_unknown_engine_is_named():
-    with pytest.raises(ValueError, match="unknown engine 'defered'; allowed: plain, deferred"):
+    with pytest.raises(ValueError, match="unknown engine 'defered'; allowed: auto, plain, deferred"):
         unroll(CELLS["gru"], params_of("gru"), XS, engine="defered")
 
 
