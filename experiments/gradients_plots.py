@@ -71,8 +71,7 @@ def norms(axis, found: Mapping[str, OfCell], setting: Setting, looks: dict) -> N
         start = LOG10 * np.median(of_cell.measured[BEFORE].mean_by_lag[:, 0])
         for logs in of_cell.theory.values():
             axis.plot(1 + np.arange(len(logs)), start + LOG10 * (logs - logs[0]), **looks[text], **THEORY)
-    bottom, top = axis.get_ylim()
-    axis.set_ylim(max(bottom, LOWEST), top)
+    axis.set_ylim(max(axis.get_ylim()[0], LOWEST), axis.dataLim.y1 + 0.5)
     _name(axis, "Gradient by the carry", "lag k = T - t", "log10 of its norm")
 
 
@@ -85,8 +84,7 @@ def jacobians(axis, found: Mapping[str, OfCell], setting: Setting, looks: dict) 
             axis.plot(setting.lags, lines["median"], linestyle=LINES[time], marker="o", markersize=3, **looks[text])
             if time == BEFORE:
                 axis.fill_between(setting.lags, lines["median"], lines["max"], **looks[text], **FAINT)
-    bottom, top = axis.get_ylim()
-    axis.set_ylim(max(bottom, LOWEST), top)
+    axis.set_ylim(max(axis.get_ylim()[0], LOWEST), axis.dataLim.y1 + 0.5)
     axis.set_xscale("log")
     title = "Jacobian ∂carry(T) / ∂carry(T-k): largest and median (dots)"
     _name(axis, title, "lag k", "log10 of singular values")

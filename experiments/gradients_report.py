@@ -49,23 +49,25 @@ def rows_of(found: Mapping[str, OfCell], setting: Setting) -> pd.DataFrame:
             interval = (found_horizon.steps, found_horizon.low, found_horizon.high, setting.num_seeds)
             rows.append(dict(zip(COLUMNS, (variant(text), time, "gradient_horizon", "", *interval), strict=True)))
         for name, logs in of_cell.theory.items():
-            rows += _rows(variant(text), BEFORE, f"log10_theory:{name}", 1 + np.arange(len(logs)), LOG10 * logs[None])
+            lags = _lags(len(logs))
+            rows += _rows(variant(text), BEFORE, f"log10_theory:{name}", lags, LOG10 * logs[None, lags - 1])
         if of_cell.matrix is not None:
             for chunk in range(of_cell.matrix.shape[1]):
                 step = chunk * setting.trained // (of_cell.matrix.shape[1] - 1)
                 quantity = f"log10_gradient_norm_while_training:{step}"
-                logs = LOG10 * of_cell.matrix[:, chunk]
-                rows += _rows(variant(text), f"step {step}", quantity, 1 + np.arange(logs.shape[1]), logs)
+                lags = _lags(of_cell.matrix.shape[2])
+                logs = LOG10 * of_cell.matrix[:, chunk, lags - 1]
+                rows += _rows(variant(text), f"step {step}", quantity, lags, logs)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _quantities(m: Measured, setting: Setting) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(quantity, index [N], values [seeds, N])."""
-    lags = np.arange(1, m.mean_by_lag.shape[1] + 1)
+    lags = _lags(m.mean_by_lag.shape[1])
     none = np.array([""])
-    yield "log10_gradient_norm", lags, LOG10 * m.mean_by_lag
+    yield "log10_gradient_norm", lags, LOG10 * m.mean_by_lag[:, lags - 1]
     for path, logs in m.leaves.items() if len(m.leaves) > 1 else ():
-        yield f"log10_gradient_norm:{path}", lags, LOG10 * logs
+        yield f"log10_gradient_norm:{path}", lags, LOG10 * logs[:, lags - 1]
     yield "growth_rate", none, growth_rates(m)[:, None]
     for name, values in jacobian_quantiles(m).items():
         yield f"log10_jacobian:{name}", np.array(setting.lags), LOG10 * values
@@ -80,6 +82,12 @@ def _quantities(m: Measured, setting: Setting) -> Iterator[tuple[str, np.ndarray
         yield f"gate_open:{label}", none, m.open[label][:, None]
     for label, steps in m.time_constants.items():
         yield f"time_constant:{label}", 1 + np.arange(steps.shape[1]), steps
+
+
+def _lags(num_lags: int) -> np.ndarray:
+    """All up to 100, then every fifth."""
+    lags = np.arange(1, num_lags + 1)
+    return lags[(lags <= 100) | (lags % 5 == 0)]
 
 
 def _rows(cell: str, time: str, quantity: str, index: np.ndarray, values: np.ndarray) -> list[dict]:
