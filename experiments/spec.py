@@ -89,9 +89,8 @@ class Sweep:
     axes: Mapping[str, Sequence[Any]]
     metric: str = "test_loss"  # what tables show beside the share solved: test_loss or test_accuracy
     full_base: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what differs at the size that is reported
-    full_axes: Mapping[str, Sequence[Any]] | Callable = dataclasses.field(
-        default_factory=dict
-    )  # or () -> that, if slow
+    # further axes at that size, or a function that makes them where that takes seconds
+    full_axes: Mapping[str, Sequence[Any]] | Callable = dataclasses.field(default_factory=dict)
 
     def at_full_size(self) -> "Sweep":
         """The sweep at the size that is reported."""

@@ -211,12 +211,14 @@ def make_trainer(
             best_params=params,
         )
 
+    def scored(score: Callable, outputs: Array, batch: Example) -> Array:
+        """A score of the task, example by example, from the outputs of a batch."""
+        return jax.vmap(score, (0 if task.outputs == "last" else 1, 0))(outputs, batch.target)
+
     def losses(params, batch: Example, key: Array | None) -> tuple[Array, Array]:
         xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
         outputs = model.apply(params, xs, batch.length, key)
-        batch_axis = 0 if task.outputs == "last" else 1
-        each = jax.vmap(task.loss, (batch_axis, 0))(outputs, batch.target)
-        return each, jax.vmap(task.correct, (batch_axis, 0))(outputs, batch.target)
+        return scored(task.loss, outputs, batch), scored(task.correct, outputs, batch)
 
     def terms(params, batch: Example, key: Array | None) -> Array | float:
         """The weighted sum of the further terms of the loss."""
@@ -226,8 +228,7 @@ def make_trainer(
         if omega:
 
             def loss(ys: Array) -> Array:
-                outputs = model.readout(params, ys, batch.length)
-                return jax.vmap(task.loss, (0 if task.outputs == "last" else 1, 0))(outputs, batch.target)
+                return scored(task.loss, model.readout(params, ys, batch.length), batch)
 
             total += omega * omega_term(network, params.recurrent, xs, loss)
         if auxiliary:
