@@ -24,7 +24,7 @@ from experiments.classifier import Prepared, Program, Run, classify, make_progra
 from experiments.classify_presets import PRESETS, Settings
 from experiments.fit import resumable
 from experiments.plots import style
-from experiments.record import provenance, record
+from experiments.record import provenance, record, replace
 from experiments.spec import variant
 from experiments.start import start
 from rnnjax.errors import unknown
@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="list the presets with their settings")
     several = {"nargs": "+", "default": [], "action": "extend"}
     p.add_argument("--set", **several, metavar="KEY=VALUE", help="set a field of the preset; --list shows them")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0..N-1 (default 1)")
+    p.add_argument("--seeds", type=int, default=1, metavar="N", help="how many (default 1)")
+    p.add_argument("--first-seed", type=int, default=0, metavar="N", help="to go on after those there are (default 0)")
     p.add_argument("--text", nargs="+", default=[], metavar="TEXT", help="texts to classify once trained")
     p.add_argument("--out", metavar="DIR", help="write runs.csv, curves, plots and README.md there")
     p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
@@ -64,8 +65,9 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     if args.list:
         list_presets(console)
         return
-    if args.seeds < 1:
-        raise ValueError(f"--seeds {args.seeds} must be at least 1")
+    for name, value, least in (("seeds", args.seeds, 1), ("first-seed", args.first_seed, 0)):
+        if value < least:
+            raise ValueError(f"--{name} {value} must be at least {least}")
     label, settings = settings_of(args.preset, args.set)
     prepared = prepare(settings, args.data_dir)
     sizes = {name: len(part.labels) for name, part in prepared.parts.items()}
@@ -79,7 +81,7 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     config = {**plain(settings), "data_dir": args.data_dir, "sizes": sizes}
     with resumable("classify", config) as folder_of:
         runs = []
-        for seed in range(args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             one = train(prepared, program, seed, console, f"{label}, seed {seed}", folder_of(seed), config)
             runs.append(one)
             test = one.scores["test"]
@@ -202,10 +204,9 @@ def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
 
 
 def keep_curves(path: Path, new: pd.DataFrame) -> None:
-    """Curves of a preset replace its older ones."""
+    """Curves of a preset and seed replace its older ones."""
     if path.exists():
-        old = pd.read_csv(path)
-        new = pd.concat([old[~old["preset"].isin(new["preset"])], new], ignore_index=True)
+        new = replace(pd.read_csv(path), new, ["preset", "seed"])
     new.to_csv(path, index=False)
 
 

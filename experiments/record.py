@@ -1,7 +1,7 @@
 """The results folder of a program: DIR/runs.csv, a row per run and metric, and a README.md made from it alone.
 
 A program hands in rows, dicts with at least the columns of NEEDED; what it adds beyond them is kept. Rows of the same
-preset, dataset and cell replace those of an earlier call, so that several commands may fill one folder.
+preset, dataset, cell and seed replace those of an earlier call, so that several commands may fill one folder.
 """
 
 import datetime
@@ -21,6 +21,7 @@ from experiments.runner import git_commit
 from experiments.table import figure, markdown, wilson
 
 WHAT = ["preset", "dataset", "cell"]
+RUN = [*WHAT, "seed"]
 NEEDED = [*WHAT, "metric", "split", "value", "seed", "num_params", "num_train", "num_test", "wall_seconds"]
 NEEDED += ["command", "git_commit", "device"]
 PATHS = ("--data-dir",)  # options that differ from machine to machine and are no part of a recorded command
@@ -73,14 +74,19 @@ def record(
     if path.exists():
         old = pd.read_csv(path, dtype=TEXT)
         _check(old, str(path))
-        replaced = pd.MultiIndex.from_frame(old[WHAT]).isin(pd.MultiIndex.from_frame(new[WHAT].astype(str)))
-        new = pd.concat([old[~replaced], new], ignore_index=True) if not replaced.all() else new
+        new = replace(old, new.astype(dict.fromkeys(WHAT, str)), RUN)
     unfinished = path.with_name("runs.csv.unfinished")
     new.to_csv(unfinished, index=False)
     os.replace(unfinished, path)
     readme = folder / "README.md"
     readme.write_text(report(pd.read_csv(path, dtype=TEXT), title, text, plots), encoding="utf-8")
     return readme
+
+
+def replace(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of old whose keys (the values in these columns) new does not have, and then all of new."""
+    there = pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
+    return new if there.all() else pd.concat([old[~there], new], ignore_index=True)
 
 
 def _check(runs: pd.DataFrame, where: str = "rows") -> None:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from experiments.fit import Fitted, fit, resumable
 from experiments.plots import style
-from experiments.record import WHAT, provenance, record
+from experiments.record import RUN, WHAT, provenance, record, replace
 from experiments.seq2seq_network import (
     CHUNK,
     DECODINGS,
@@ -262,8 +262,8 @@ def write(console, folder: Path, task: Task, settings: Settings, preset: str, ru
                     | {"wall_seconds": round(fitted.seconds, 2)}
                 )
     folder.mkdir(parents=True, exist_ok=True)
-    table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), what)
-    joined(folder / EXAMPLES, examples.assign(**what), what)
+    table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
+    joined(folder / EXAMPLES, examples.assign(**what), WHAT)
     captions = {}
     for dataset, some in table.groupby("dataset", sort=False):
         image = f"{dataset}.png"
@@ -278,11 +278,10 @@ def write(console, folder: Path, task: Task, settings: Settings, preset: str, ru
 TEXTS = dict.fromkeys(["source", "text", "right"], str)  # digits are no numbers here
 
 
-def joined(path: Path, new: pd.DataFrame, what: dict[str, str]) -> pd.DataFrame:
-    """The rows of a file that are not of this preset, dataset and cell, and the new ones; written back there."""
+def joined(path: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of a file, those with the keys of new ones replaced by them; written back there."""
     if path.exists():
-        old = pd.read_csv(path, dtype=TEXTS)
-        new = pd.concat([old[(old[WHAT] != pd.Series(what)).any(axis=1)], new], ignore_index=True)
+        new = replace(pd.read_csv(path, dtype=TEXTS), new, keys)
     new.to_csv(path, index=False)
     return new
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 from experiments.corpus import UNKNOWN, Corpus
 from experiments.generated import loops, share_known
 from experiments.plots import style
-from experiments.record import TEXT, WHAT, record, report
+from experiments.record import RUN, TEXT, WHAT, record, replace, report
 from experiments.saved_model import Generator
 from experiments.table import figure, markdown
 
@@ -151,14 +151,11 @@ def write_curves(
 ) -> None:
     """Put a run's evaluations, a line each, in curves.csv, in place of those of an earlier run of the same."""
     path = Path(folder) / CURVES
-    keys = [*WHAT, "seed"]
     new = pd.DataFrame([{"epoch": e["chunk"] / chunks_per_epoch, **e} for e in history])
-    new = new.drop(columns=["chunk", "score"]).assign(**{key: what[key] for key in keys})
+    new = new.drop(columns=["chunk", "score"]).assign(**{key: what[key] for key in RUN})
     if path.exists():
-        old = pd.read_csv(path, dtype=dict.fromkeys(WHAT, str))
-        replaced = pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
-        new = pd.concat([old[~replaced], new], ignore_index=True)
-    new[keys + [name for name in new if name not in keys]].to_csv(path, index=False)
+        new = replace(pd.read_csv(path, dtype=dict.fromkeys(WHAT, str)), new, RUN)
+    new[RUN + [name for name in new if name not in RUN]].to_csv(path, index=False)
 
 
 def write(folder: Path, rows: Sequence[Mapping[str, Any]], text: str) -> Path:

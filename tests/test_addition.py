@@ -192,10 +192,10 @@ def test_a_record_keeps_what_other_commands_wrote(tmp_path):
     record(tmp_path, [row(cell="gru", git_commit="12e4567", value=True)], title="T", text="What.")
     path = record(tmp_path, [row(value=0.25)], title="T", text="What.", plots={"a.png": "Caption."})
     runs = pd.read_csv(tmp_path / "runs.csv", dtype={"git_commit": str})
-    assert list(runs.cell) == ["gru", "lstm"]
-    assert list(runs.git_commit) == ["12e4567", "text"]
+    assert list(zip(runs.cell, runs.seed, strict=True)) == [("lstm", 1), ("gru", 0), ("lstm", 0)]
+    assert list(runs.git_commit) == ["text", "12e4567", "text"]
     text = path.read_text()
-    assert "| one | text | lstm | text | text | 0.25 | – | 0.25 [0.25, 0.25] | 1 | 0 |" in text
+    assert "| one | text | lstm | text | text | 0.25 | – | 0.25 [0.25, 0.25] | 2 | 1 |" in text
     assert "| one | text | gru | text | text | 1 | 0.207 to 1 |" in text
     assert "![Caption.](a.png)" in text
     with pytest.raises(ValueError, match="columns missing: seed"):

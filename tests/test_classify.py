@@ -48,13 +48,13 @@ def test_from_a_file_to_a_record_and_the_classes_of_new_texts(file, tmp_path, ca
     out = tmp_path / "results"
     command = ["imdb-packed", "--out", out, "--set", f"dataset={file}", *TINY, "cell=gru", "num_epochs=8"]
     more = ["learning_rate=0.05", "pooling=max", "embedding_init=uniform"]
-    assert run(*command, *more, "--seeds", 2, "--text", "word3 superb word1", "dreadful word5") == 0
+    assert run(*command, *more, "--seeds", 2, "--first-seed", 1, "--text", "word3 superb word1", "dreadful word5") == 0
     printed = capsys.readouterr().out
     assert "72 training, 24 validation, 24 test texts" in printed
     runs = pd.read_csv(out / "runs.csv")
     assert set(NEEDED) <= set(runs.columns)
     accuracy = runs[(runs.metric == "accuracy") & (runs.split == "test")]
-    assert list(accuracy.seed) == [0, 1]
+    assert list(accuracy.seed) == [1, 2]
     assert (accuracy.value == 1).all()
     assert (accuracy[["num_train", "num_test"]] == [72, 24]).all(axis=None)
     assert [line.split()[0] for line in printed.splitlines() if line.endswith(("word1", "word5"))] == ["1", "0"]
