@@ -1,7 +1,7 @@
 """The same tanh RNN with each remedy for the vanishing gradient, and with pairs of them, against lag.
 
 python -m experiments.sweep remedies              ten remedies on recall, a few minutes on 2 cores
-python -m experiments.sweep remedies --full       all, on recall and adding: about a quarter of an hour on 2 cores
+python -m experiments.sweep remedies --full       all, on recall and adding: about half an hour on 2 cores
 python -m experiments.remedies_report             then ranks them, and asks whether reach at the start predicts success
 """
 
@@ -121,7 +121,7 @@ SWEEP = Sweep(
     full_base={"eval_every": 100},
     full_axes={
         "remedy": ALL,
-        "task": ({"task": "recall", "num_steps": 400}, {"task": "adding", "num_steps": 500}),
+        "task": ({"task": "recall", "num_steps": 400}, {"task": "adding", "num_steps": 1500}),
         "seq_len": (20, 50, 100),
         "learning_rate": (1e-3, 3e-3, 1e-2),
     },
