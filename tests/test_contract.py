@@ -106,12 +106,15 @@ def subject(name) -> Subject:
     def run(params, xs, carry, lengths, resets):
         traces.append(name)
 
-        def loss(params, xs):
-            carry_out, ys = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY)
+        def loss(params, xs, engine):
+            carry_out, ys = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, engine=engine)
             return jnp.sum(ys * dys), (carry_out, ys)
 
-        (_, (carry_out, ys)), (dparams, dxs) = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, xs)
+        gradient = jax.value_and_grad(loss, (0, 1), has_aux=True)
+        (_, (carry_out, ys)), (dparams, dxs) = gradient(params, xs, "plain")
         result = {"carry": carry_out, "ys": ys, "dparams": dparams, "dxs": dxs}
+        if name in CELLS:
+            result["deferred"] = gradient(params, xs, "deferred")[1]
         if name in REVERSED:
             result["reverse"] = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, reverse=True)
         return result
@@ -193,7 +196,9 @@ def some_resets():
     return resets
 
 
-every_subject = pytest.mark.parametrize("name", SUBJECTS)
+# By scope all tests of a subject follow each other, so that one process compiles it, and once.
+every_subject = pytest.mark.parametrize("name", SUBJECTS, scope="module")
+every_cell = pytest.mark.parametrize("name", sorted(CELLS), scope="module")
 
 
 @every_subject
@@ -267,6 +272,15 @@ def test_gradients_are_finite_and_not_zero(name):
             assert np.abs(leaf).max() > 1e-6, path
 
 
+@every_cell
+def test_both_engines_give_the_same_gradients(name):
+    s = subject(name)
+    for result in (run(s), run(s, lengths=LENGTHS, resets=some_resets())):
+        plain, deferred = (result["dparams"], result["dxs"]), result["deferred"]
+        for a, b in zip(jax.tree.leaves(deferred), jax.tree.leaves(plain), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
 @every_subject
 def test_lengths_and_resets_equal_loop_of_steps(name):
     s = subject(name)
@@ -329,7 +343,7 @@ def test_dtype_follows_the_parameters_where_float64_is_enabled(name):
             assert ys.dtype == dtype
 
 
-@pytest.mark.parametrize("name", sorted(CELLS))
+@every_cell
 def test_factory_has_a_docstring_and_checks_its_size(name):
     factory = CELLS[name]
     assert inspect.getdoc(factory)
@@ -339,7 +353,7 @@ def test_factory_has_a_docstring_and_checks_its_size(name):
             factory(size)
 
 
-@pytest.mark.parametrize("name", sorted(CELLS))
+@every_cell
 def test_input_of_another_size_is_refused(name):
     s = subject(name)
     with pytest.raises(ValueError, match=f"the input has {I + 1} features.* initialised for input_size {I}"):
