@@ -1,0 +1,90 @@
+"""python -m experiments.published: our figures beside the published ones, in results/published.md.
+
+Published figures, where they come from and which of our rows they are to be compared with are lines of published.csv,
+beside this file; `differs` says in what a set-up is not the published one. Ours are read from results/*/runs.csv.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.record import TEXT, mean_interval
+from experiments.table import figure, markdown
+
+FIGURES = Path(__file__).with_suffix(".csv")
+HEADER = ["task", "source", "metric", "published", "ours", "95 % interval", "n", "better?", "what differs"]
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m experiments.published", description=__doc__, allow_abbrev=False)
+    p.add_argument(
+        "--results", default="results", metavar="DIR", help="where the results folders are (default results)"
+    )
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code; 2 where there is no such folder."""
+    folder = Path(parser().parse_args(argv).results)
+    if not folder.is_dir():
+        print(f"there is no folder {folder}", file=sys.stderr)
+        return 2
+    path = folder / "published.md"
+    path.write_text(report(folder), encoding="utf-8")
+    print(path)
+    return 0
+
+
+def report(folder: Path) -> str:
+    """The text of published.md."""
+    published = pd.read_csv(FIGURES, keep_default_na=False)
+    lines = [line(folder, one) for one in published.to_dict("records")]
+    text = (
+        "n runs, one per seed; the interval is Student's t over them, and ours is told apart from the published one "
+        "where that lies outside it. Published figures carry no interval."
+    )
+    parts = ["# Beside published figures", "`python -m experiments.published`", text, markdown(HEADER, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def line(folder: Path, one: dict) -> list:
+    """A published figure, and the mean of our runs of it."""
+    values = ours(folder, one)
+    mean, low, high = mean_interval(values.to_numpy(float))
+    shown = [figure(mean) if len(values) else "–", "–" if math.isnan(low) else f"{figure(low)} to {figure(high)}"]
+    metric = f"{one['metric']}, {one['split']}"
+    verdict = better(one["published"], one["better"] == "higher", mean, low, high) if len(values) else "not run"
+    return [one["what"], one["source"], metric, figure(one["published"]), *shown, len(values), verdict, one["differs"]]
+
+
+def ours(folder: Path, one: dict) -> pd.Series:
+    """The values of our runs, one per seed; none where there is no such folder or row.
+
+    Raises:
+      ValueError: the rows are of several cells, so that the figure must name one.
+    """
+    path = folder / one["folder"] / "runs.csv"
+    if not path.exists():
+        return pd.Series(dtype=float)
+    runs = pd.read_csv(path, dtype=TEXT)
+    for name in ("preset", "metric", "split", *(["cell"] if one["cell"] else [])):
+        runs = runs[runs[name] == one[name]]
+    if runs["cell"].nunique() > 1:
+        raise ValueError(f"{FIGURES.name}: {one['what']!r} must name a cell, of: {', '.join(runs['cell'].unique())}")
+    return runs["value"].dropna()
+
+
+def better(published: float, higher: bool, mean: float, low: float, high: float) -> str:
+    """Whether ours is, and whether that is more than chance between seeds."""
+    verdict = "yes" if (mean > published) == higher else "no"
+    if math.isnan(low):
+        return f"{verdict}, one run"
+    return verdict if published < low or published > high else f"{verdict}, not told apart"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
