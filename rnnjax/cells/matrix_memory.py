@@ -53,7 +53,7 @@ def _outer(v: Array, k: Array) -> Array:
 
 def _read(S: Array, q: Array) -> Array:
     """S q, head by head."""
-    return jnp.sum(S * q[..., None, :], axis=-1)
+    return jnp.einsum("...ij,...j->...i", S, q)
 
 
 def _inner(k: Array, q: Array) -> Array:
