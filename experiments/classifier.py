@@ -67,7 +67,6 @@ class Part(NamedTuple):
 
     rows: Ragged  # ids of their tokens
     labels: np.ndarray  # [N] int32
-    whole: Ragged | None = None  # of windows to train on: the ids of the whole texts
 
 
 class Prepared(NamedTuple):
@@ -103,8 +102,6 @@ def check(settings: Settings) -> None:
         )
     if not 0 <= settings.dropout_words < 1:
         raise ValueError(f"dropout_words={settings.dropout_words} must lie in [0, 1)")
-    if settings.windows and not settings.max_tokens:
-        raise ValueError("windows=true needs max_tokens: how many tokens a window has")
     if PORTIONS % settings.evals_per_epoch:
         raise ValueError(f"evals_per_epoch={settings.evals_per_epoch} must divide {PORTIONS}")
     split_sizes(settings)
@@ -148,8 +145,6 @@ def prepare(settings: Settings, data_dir: str | None = None) -> Prepared:
     vocabulary = build_vocabulary(_rows(source, vocabulary_rows), settings.vocab_size)
     ids = encode_all(vocabulary, shortened)
     parts = {name: Part(take(ids, rows), texts.labels[rows]) for name, rows in parts_rows.items()}
-    if settings.windows:
-        parts["train"] = parts["train"]._replace(whole=encode_all(vocabulary, _rows(tokens, train_rows)))
     if len(np.unique(parts["train"].labels)) < 2:
         raise ValueError(f"{settings.dataset}: one class only among the {len(train_rows)} training texts")
     table, covered = _table(settings, vocabulary, lambda: encode_all(vocabulary, _rows(source, train_rows)))
@@ -258,28 +253,19 @@ def segments(
 
 def on_device(part: Part) -> dict[str, np.ndarray]:
     """Arrays from which a batch of rows is cut on the device."""
-    rows = part.whole or part.rows
-    if len(rows.values) >= 2**31:
-        raise ValueError(f"{len(rows.values)} tokens are more than 2^31; shorten the texts with max_tokens")
-    offsets = rows.offsets.astype(np.int32)
-    return {"values": rows.values, "starts": offsets[:-1], "lengths": np.diff(offsets), "labels": part.labels}
+    if len(part.rows.values) >= 2**31:
+        raise ValueError(f"{len(part.rows.values)} tokens are more than 2^31; shorten the texts with max_tokens")
+    offsets = part.rows.offsets.astype(np.int32)
+    return {"values": part.rows.values, "starts": offsets[:-1], "lengths": np.diff(offsets), "labels": part.labels}
 
 
-def cut(
-    data: dict[str, jax.Array], rows: jax.Array, length: int, pad: str, most: int = 0, key: Any = None
-) -> tuple[jax.Array, jax.Array]:
-    """Ids [length, B] of these rows, padded with zeros, and their lengths [B]; of a row -1, zeros and 1.
-
-    With a key, of each row at most `most` tokens from a place that is drawn uniformly.
-    """
-    starts, lengths = data["starts"][rows], jnp.where(rows < 0, 1, data["lengths"][rows])
-    if key is not None:
-        starts += jax.random.randint(key, rows.shape, 0, jnp.maximum(lengths - most, 0) + 1)
-        lengths = jnp.minimum(lengths, most)
+def cut(data: dict[str, jax.Array], rows: jax.Array, length: int, pad: str) -> tuple[jax.Array, jax.Array]:
+    """Ids [length, B] of these rows, padded with zeros, and their lengths [B]; of a row -1, zeros and 1."""
+    lengths = jnp.where(rows < 0, 1, data["lengths"][rows])
     time = jnp.arange(length)[:, None]
     position = time if pad == "after" else time - (length - lengths)
     inside = (position >= 0) & (position < lengths) & (rows >= 0)
-    index = jnp.clip(starts + position, 0, len(data["values"]) - 1)
+    index = jnp.clip(data["starts"][rows] + position, 0, len(data["values"]) - 1)
     return jnp.where(inside, data["values"][index], 0), lengths
 
 
@@ -369,10 +355,9 @@ def make_program(prepared: Prepared) -> Program:
     transformation = make_transformation(settings, num_batches * settings.num_epochs + len(boundaries))
 
     def outputs(length: int, params: Any, rows: jax.Array, key: Any, data: Any):
-        key_window, key_words = (None, None) if key is None else jax.random.split(jax.random.fold_in(key, 1))
-        anywhere = key_window if settings.windows else None
-        xs, lengths = cut(data, rows, length, settings.pad, min(length, settings.max_tokens), anywhere)
+        xs, lengths = cut(data, rows, length, settings.pad)
         if key is not None and settings.dropout_words:
+            key, key_words = jax.random.split(key)
             lost = jax.random.bernoulli(key_words, settings.dropout_words, xs.shape)
             xs = jnp.where(lost & (xs != PADDING), UNKNOWN, xs)
         logits = logits_of(settings, model.apply(params, xs, lengths if settings.masked else None, key))

@@ -32,7 +32,6 @@ class Settings:
     whole_texts: bool = True  # vocabulary and word vectors come from whole texts; otherwise from what max_tokens leaves
     max_tokens: int = 0  # of a text; 0: all
     keep: str = "first"  # which of them: first, last
-    windows: bool = False  # train on max_tokens from anywhere in a text, drawn anew each time; tests see what is kept
     # batches
     batching: str = "buckets"  # of texts of similar length; or "random" ones, each as long as its longest text asks for
     num_buckets: int = 8  # lengths that texts are padded to, each compiled once

@@ -64,9 +64,7 @@ def test_from_a_file_to_a_record_and_the_classes_of_new_texts(file, tmp_path, ca
 
 
 def test_interrupted_and_resumed_it_ends_as_if_undisturbed(file, tmp_path):
-    prepared = prepare(
-        settings(file, "num_epochs=3", "dropout_inputs=0.2", "max_tokens=6", "windows=true", "dropout_words=0.1")
-    )
+    prepared = prepare(settings(file, "num_epochs=3", "dropout_inputs=0.2", "dropout_words=0.1"))
     program = make_program(prepared)
     whole = train(prepared, program, 0, Console(quiet=True), "", None, {})
 
@@ -108,28 +106,6 @@ def test_cut_pads(pad, expected):
     np.testing.assert_array_equal(lengths, [3, 1, 1])
 
 
-def test_windows_begin_anywhere_in_a_text_and_keep_its_order():
-    part = on_device(Part(ragged([range(2, 12), [7, 8]]), np.array([0, 1], np.int32)))
-    seen = set()
-    for seed in range(60):
-        xs, lengths = cut(part, np.array([0, 1, -1]), 4, "after", 3, jax.random.key(seed))
-        xs = np.asarray(xs)
-        assert list(lengths) == [3, 2, 1]
-        assert list(xs[:, 0]) == [*range(xs[0, 0], xs[0, 0] + 3), 0]
-        assert list(xs[:, 1]) == [7, 8, 0, 0]
-        assert not xs[:, 2].any()
-        seen.add(int(xs[0, 0]))
-    assert seen == set(range(2, 10))
-
-
-def test_training_reads_windows_of_whole_texts_and_tests_what_is_kept(file):
-    prepared = prepare(settings(file, "max_tokens=3", "keep=last", "windows=true", "dropout_words=0.2"))
-    whole = prepare(settings(file))
-    assert prepared.parts["train"].rows.lengths.max() == 3
-    assert np.array_equal(on_device(prepared.parts["train"])["lengths"], whole.parts["train"].rows.lengths)
-    assert on_device(prepared.parts["test"])["lengths"].max() == 3
-
-
 def test_word_vectors_of_a_file_are_the_embedding(file, tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("superb 1 2 3\nword1 4 5 6\nelsewhere 7 8 9\n")
@@ -158,7 +134,6 @@ def test_every_preset_is_sound():
         (["split=official"], "give test_file=FILE"),
         (["split=100/200/300"], "cannot cut 120 examples"),
         (["pad=before"], "pad=before with masked=true"),
-        (["windows=true"], "windows=true needs max_tokens"),
         (["dropout_words=1"], "dropout_words=1.0 must lie in [0, 1)"),
         (["hiden_size=3"], "did you mean 'hidden_size'"),
         (["hidden_size=x"], "not a whole number"),
