@@ -121,7 +121,7 @@ def _check_shapes(prefix: str, layer: str, **arrays: tuple[np.ndarray, tuple[int
 def _named(p: Params) -> dict[str, np.ndarray]:
     """One direction of one layer by PyTorch's names without their suffix."""
     _check_supported(p)
-    W, U, b = (np.asarray(array) for array in (p.W, p.U, p.b))
+    W, U, b = (np.array(array) for array in (p.W, p.U, p.b))
     b_h = np.zeros_like(b)
     if isinstance(p, GRUParams):
         b_h[-U.shape[0] :] = p.b_hn
