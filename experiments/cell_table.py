@@ -1,7 +1,7 @@
 """The table of all cells: python -m experiments.cell_table writes it anew between two marks of README.md.
 
-Names, years and papers come from the docstrings, gates and states from the cells themselves, and how far each learns
-from results/zoo where that is there.
+Names, years and papers come from the docstrings, gates and states from the cells themselves, and the longest lag each
+learns to bridge from results/zoo where that is there.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import pandas as pd
 
+from experiments.ranking import longest_solved
 from experiments.table import markdown, summary
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS
@@ -22,7 +23,7 @@ from rnnjax.harvest import harvest
 
 BEGIN, END = "<!-- cells: python -m experiments.cell_table -->", "<!-- end of cells -->"
 I = H = 64  # the sizes that parameters and states are counted at
-HEADER = ["cell", "what it is", "paper", "gates", "parameters", "state", "parallel in time", "solved"]
+HEADER = ["cell", "what it is", "paper", "gates", "parameters", "state", "parallel in time", "longest lag solved"]
 PAPER = re.compile(r"([A-Z][\w.\-’' ,&]*?(?: et al\.)?),? ((?:19|20)\d\d)")
 
 
@@ -56,7 +57,7 @@ def gates(cell: Cell) -> str:
     return ", ".join(label.removesuffix("_gate") for label in labels if label.endswith("_gate"))
 
 
-def row(name: str, solved: dict[str, str]) -> list[str]:
+def row(name: str, reach: dict[str, str]) -> list[str]:
     """What the table says of one cell."""
     factory = CELLS[name]
     cell = factory(H)
@@ -71,26 +72,34 @@ def row(name: str, solved: dict[str, str]) -> list[str]:
         f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}",
         f"{size:,}",
         "yes" if cell.linear else "",
-        solved.get(name, ""),
+        reach.get(name, ""),
     ]
 
 
-def zoo_scores(folder: Path) -> dict[str, str]:
-    """Of each cell of the zoo, how many of its (task, lag) pairs more than half of its seeds solve: "4 of 6"."""
+def zoo_reach(folder: Path) -> dict[str, str]:
+    """Of each cell of the zoo, by task, the longest lag that more than half of its seeds solve.
+
+    "recall ≥ 150, adding 50, copy_memory < 50": the first solved the longest lag it was run at, the last not even the
+    shortest. Tasks it was not run on are left out.
+    """
     path = folder / "runs.csv"
     if not path.is_file():
         return {}
     cells = summary(pd.read_csv(path, converters={"variant": str}))
-    most = cells["solved"] > cells["n"] / 2
-    counts = most.groupby(cells["variant"]).agg(["sum", "size"])
-    return {name: f"{int(r['sum'])} of {int(r['size'])}" for name, r in counts.iterrows()}
+    longest = longest_solved(cells)
+    texts: dict[str, list[str]] = {}
+    for (name, task), lags in cells.groupby(["variant", "task"], sort=False)["seq_len"]:
+        lag = int(longest.loc[name, task])
+        reached = f"< {lags.min()}" if not lag else f"≥ {lag}" if lag == lags.max() else str(lag)
+        texts.setdefault(name, []).append(f"{task} {reached}")
+    return {name: ", ".join(parts) for name, parts in texts.items()}
 
 
-def table(solved: dict[str, str]) -> str:
-    return markdown(HEADER, [row(name, solved) for name in CELLS])
+def table(reach: dict[str, str]) -> str:
+    return markdown(HEADER, [row(name, reach) for name in CELLS])
 
 
-def with_table(readme: str, solved: dict[str, str]) -> str:
+def with_table(readme: str, reach: dict[str, str]) -> str:
     """The README's text with the table between its two marks.
 
     Raises:
@@ -100,7 +109,7 @@ def with_table(readme: str, solved: dict[str, str]) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"README.md lacks the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{table(solved)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{table(reach)}\n\n{END}{after}"
 
 
 def main(argv=None) -> None:
@@ -109,9 +118,7 @@ def main(argv=None) -> None:
     )
     root = Path(__file__).parents[1]
     path = root / "README.md"
-    path.write_text(
-        with_table(path.read_text(encoding="utf-8"), zoo_scores(root / "results" / "zoo")), encoding="utf-8"
-    )
+    path.write_text(with_table(path.read_text(encoding="utf-8"), zoo_reach(root / "results" / "zoo")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def _quantities(m: Measured, setting: Setting) -> Iterator[tuple[str, np.ndarray
 
 
 def _lags(num_lags: int) -> np.ndarray:
-    """All up to 100, then every fifth."""
-    lags = np.arange(1, num_lags + 1)
-    return lags[(lags <= 100) | (lags % 5 == 0)]
+    """All up to 100, then about 30 a decade, the last among them."""
+    beyond = np.geomspace(100, num_lags, 1 + round(30 * math.log10(max(num_lags, 100) / 100)))[1:]
+    return np.concatenate([np.arange(1, min(num_lags, 100) + 1), beyond.round().astype(int)])
 
 
 def _rows(cell: str, time: str, quantity: str, index: np.ndarray, values: np.ndarray) -> list[dict]:

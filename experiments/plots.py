@@ -2,18 +2,23 @@
 
 Each function returns a matplotlib Figure; write_plots saves them as PNG. A variant has the same colour, line and
 marker in all of them: eight colours that colour-blind readers can tell apart, then again with another line and marker.
+Where a sweep has more than MOST_LINES variants, each of the three is a heat map with a named row a variant.
 """
 
 import math
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from experiments.heat_maps import Panel, heat_maps
+from experiments.ranking import pairs, ranking
 from experiments.table import best_rows, horizon_text, summary
 
 # Okabe and Ito's palette without its yellow, which is too light for a line, and with a dark red
@@ -21,9 +26,12 @@ COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#00
 LINES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*"]
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}
+MOST_LINES = 16  # with more variants, lines cannot be told apart
 MOST_BANDS = 5  # with more variants, bands over each other cannot be told apart
 LOWEST_LOG10 = -32  # a gradient norm below 1e-30 is no longer counted in gradient_horizon
-QUANTITIES = ["validation_loss", "log10_gradient_norm", "log10_gradient_norm_trained"]
+LOWEST_LEFT = 1e-3  # share of the chance loss, the lower end of a scale of colours
+NORMS = {"log10_gradient_norm": "at initialisation", "log10_gradient_norm_trained": "after training"}
+QUANTITIES = ["validation_loss", *NORMS]
 
 
 def style(variants) -> dict[str, dict]:
@@ -41,10 +49,11 @@ def style(variants) -> dict[str, dict]:
 
 def write_plots(folder, runs: pd.DataFrame, curves: pd.DataFrame | None, title="") -> list[Path]:
     """Draws what the data allows into the folder and returns the paths, in reading order."""
-    figures = {"success_by_lag.png": success_by_lag(runs, title)}
+    many = best_rows(runs)["variant"].nunique() > MOST_LINES
+    figures = {"success_by_lag.png": (success_map if many else success_by_lag)(runs, title)}
     if curves is not None:
-        figures["learning_curves.png"] = learning_curves(runs, curves, title)
-        figures["gradient_norm_by_lag.png"] = gradient_norm_by_lag(runs, curves, title)
+        figures["learning_curves.png"] = (learning_map if many else learning_curves)(runs, curves, title)
+        figures["gradient_norm_by_lag.png"] = (norm_map if many else gradient_norm_by_lag)(runs, curves, title)
     paths = []
     for name, figure in figures.items():
         path = Path(folder) / name
@@ -237,8 +246,7 @@ def gradient_norm_by_lag(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> 
     """log10 of the gradient norm by lag at each task's longest lag: at initialisation solid, after training dashed."""
     rows = best_rows(runs)
     rows = rows[rows["seq_len"] == rows.groupby("task")["seq_len"].transform("max")]
-    quantities = {"log10_gradient_norm": "at initialisation", "log10_gradient_norm_trained": "after training"}
-    bands = {quantity: band for quantity in quantities if not (band := _bands(rows, curves, quantity)).empty}
+    bands = {quantity: band for quantity in NORMS if not (band := _bands(rows, curves, quantity)).empty}
     if not bands:
         return None
     cells = summary(rows).set_index(["task", "variant"])
@@ -252,9 +260,7 @@ def gradient_norm_by_lag(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> 
     for line, task in zip(axes, tasks, strict=True):
         here = rows[rows["task"] == task]
         for axis, (quantity, band) in zip(line, bands.items(), strict=True):
-            axis.set_title(
-                f"{task}, T = {here['seq_len'].iloc[0]}, {quantities[quantity]}  ({_seeds(here)})", fontsize=10
-            )
+            axis.set_title(f"{task}, T = {here['seq_len'].iloc[0]}, {NORMS[quantity]}  ({_seeds(here)})", fontsize=10)
             solid = quantity == "log10_gradient_norm"
             _norms(axis, band[band["task"] == task], drawn, "-" if solid else (0, (3, 1)))
         lowest = min(axis.dataLim.y0 for axis in line)
@@ -291,8 +297,91 @@ def _horizons(axis, cells: pd.DataFrame, rows: pd.DataFrame, drawn, trained: boo
     axis.legend(handles, labels, title=title, fontsize=8, title_fontsize=8, alignment="left", handlelength=3, **box)
 
 
+# --- many variants ----------------------------------------------------------------------------------------------------
+
+
+def success_map(runs: pd.DataFrame, title="") -> Figure:
+    """Share of seeds solved and mean test accuracy, variants by lag."""
+    rows, cells = best_rows(runs), summary(runs)
+    names = list(ranking(cells).index)
+    panels = []
+    for task in cells["task"].unique():
+        here = cells[cells["task"] == task].set_index(["variant", "seq_len"])
+        lags = [lag for name, lag in pairs(cells) if name == task]
+        wide = lambda values: values.unstack().reindex(index=names, columns=lags)
+        counts = wide(here["solved"].astype(str) + "/" + here["n"].astype(str)).fillna("")
+        accuracy = wide(here["test_accuracy"].astype(float))
+        percents = accuracy.map(lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %")
+        seeds = _seeds(rows[rows["task"] == task])
+        for what, values, texts in (
+            ("seeds solved", wide(here["solved"] / here["n"]), counts),
+            ("mean test accuracy", accuracy, percents),
+        ):
+            shown = values.to_numpy(float), list(map(str, lags)), texts.to_numpy().tolist()
+            panels.append(Panel(f"{task}\n{what}  ({seeds})", *shown))
+    figure = heat_maps(panels, list(map(_plain, names)), Normalize(0, 1), "lag T", "share")
+    _title(figure, title, "seeds solved and test accuracy", _BEST, rows)
+    return figure
+
+
+def learning_map(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | None:
+    """Validation loss as a share of chance by training step, a panel per task and lag."""
+    rows = best_rows(runs)
+    bands = _bands(rows, curves, "validation_loss")
+    if bands.empty:
+        return None
+    cells = summary(runs)
+    names = list(ranking(cells).index)
+    panels = []
+    for task, lag in pairs(cells):
+        here = rows[(rows["task"] == task) & (rows["seq_len"] == lag)]
+        values, steps = _by_variant(bands[(bands["task"] == task) & (bands["seq_len"] == lag)], names, np.inf)
+        panels.append(Panel(f"{task}, T = {lag}\n({_seeds(here)})", values / here["chance_loss"].iloc[0], steps))
+    label = "validation loss as a share of chance (lower is better)"
+    norm = LogNorm(LOWEST_LEFT, 1)
+    figure = heat_maps(panels, list(map(_plain, names)), norm, "training step", label, extend="both")
+    _title(figure, title, "validation loss while training", f"median over seeds; {_BEST}", rows)
+    return figure
+
+
+def norm_map(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | None:
+    """log10 of the gradient norm by lag at each task's longest lag, with the gradient horizon beside each row."""
+    rows = best_rows(runs)
+    names = list(ranking(summary(runs)).index)
+    rows = rows[rows["seq_len"] == rows.groupby("task")["seq_len"].transform("max")]
+    bands = {quantity: band for quantity in NORMS if not (band := _bands(rows, curves, quantity)).empty}
+    if not bands:
+        return None
+    cells = summary(rows).set_index(["task", "variant"])
+    panels = []
+    for task in rows["task"].unique():
+        here, horizons = rows[rows["task"] == task], cells.loc[task].reindex(names)
+        lag = here["seq_len"].iloc[0]
+        for quantity, band in bands.items():
+            values, lags = _by_variant(band[band["task"] == task], names, -np.inf)
+            horizon = horizons[quantity.replace("log10_gradient_norm", "gradient_horizon")]
+            notes = [
+                horizon_text(steps, lag) if name in cells.loc[task].index else "" for name, steps in horizon.items()
+            ]
+            panels.append(Panel(f"{task}, T = {lag}\n{NORMS[quantity]}  ({_seeds(here)})", values, lags, notes=notes))
+    every = np.concatenate([panel.values.ravel() for panel in panels])
+    norm = Normalize(*np.quantile(every[np.isfinite(every)], [0.02, 0.98])) if np.isfinite(every).any() else Normalize()
+    label = "log10 of the gradient norm"
+    figure = heat_maps(panels, list(map(_plain, names)), norm, "lag k = T - t", label, extend="both")
+    how = f"median over seeds; {_BEST}; at the right of each row the gradient horizon in steps"
+    _title(figure, title, "gradient norm by lag", how, rows)
+    return figure
+
+
+def _by_variant(bands: pd.DataFrame, names, lost: float) -> tuple[np.ndarray, np.ndarray]:
+    """Medians [variants, columns] and their columns; `lost` where half the seeds are lost, NaN without a run."""
+    wide = bands.assign(middle=bands["middle"].fillna(lost)).pivot(index="variant", columns="index", values="middle")
+    return wide.reindex(names).to_numpy(float), wide.columns.to_numpy()
+
+
 # --- shared ----------------------------------------------------------------------------------------------------------
 
+_BEST = "the best at the top: by the longest lag solved, then by the loss left"
 _THIN = {"linewidth": 1.4, "markersize": 4.5, "markeredgewidth": 1.0}
 _SMALL = {"fontsize": 7, "color": "0.35", "ha": "right", "va": "bottom"}
 _FAINT = {"alpha": 0.15, "linewidth": 0}
@@ -337,7 +426,9 @@ def _legend(figure: Figure, drawn, extra=None) -> None:
 
 def _title(figure: Figure, title: str, what: str, how: str, rows: pd.DataFrame) -> None:
     first = f"{title}: {what}" if title else what
-    figure.suptitle(f"{_plain(first)}\n{'; '.join(filter(None, [how, sizes(rows)]))}", fontsize=11)
+    width = int(figure.get_figwidth() / 0.085)  # characters
+    second = "\n".join(textwrap.wrap("; ".join(filter(None, [how, sizes(rows)])), width))
+    figure.suptitle(f"{_plain(first)}\n{second}", fontsize=11)
 
 
 def _seeds(rows: pd.DataFrame) -> str:
@@ -350,9 +441,13 @@ def sizes(rows: pd.DataFrame) -> str:
     """'hidden 32, batch 32, 1,000 steps', for what the rows tell."""
     words = {"hidden_size": "hidden {}", "num_layers": "layers {}", "batch_size": "batch {}", "num_steps": "{} steps"}
     values = {name: sorted(rows[name].dropna().unique()) for name in words if name in rows}
-    return ", ".join(
-        words[name].format(" or ".join(f"{v:,.0f}" for v in some)) for name, some in values.items() if some
-    )
+    return ", ".join(words[name].format(_few(some)) for name, some in values.items() if some)
+
+
+def _few(values) -> str:
+    """'32 or 64', or '8 to 111' where there are many."""
+    texts = [f"{value:,.0f}" for value in values]
+    return " or ".join(texts) if len(texts) <= 4 else f"{texts[0]} to {texts[-1]}"
 
 
 def _plain(text: str) -> str:

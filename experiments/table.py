@@ -17,8 +17,11 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
+from experiments.spec import ADDED, FIELDS
+
 KEYS = ["task", "seq_len", "variant"]
-TERMS = {"omega": 0.0, "auxiliary": 0.0, "auxiliary_lag": 10}  # settings that older runs lack, and what they had
+# Settings that older runs lack, and what they had.
+TERMS = {name: FIELDS[name].default for name in ADDED if FIELDS[name].type is not str}
 SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", *TERMS, "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]

@@ -35,12 +35,14 @@ class Model(NamedTuple):
     init(key, input_size=None)                      -> params
     apply(params, xs, lengths=None, key=None)       -> outputs
     run(params, xs, carry, lengths=None, key=None)  -> (carry, outputs), going on from a carry
+    network(params, xs, carry=None, lengths=None, key=None) -> (carry, ys), what the readout reads
     readout(params, ys, lengths=None, key=None)     -> outputs from what the network returned
     """
 
     init: Callable[..., ModelParams]
     apply: Callable[..., Array]
     run: Callable[..., tuple[Any, Array]]
+    network: Callable[..., tuple[Any, Array]]
     readout: Callable[..., Array]
 
 
@@ -117,10 +119,13 @@ def make_model(
         return run(params, xs, None, lengths, key)[1]
 
     def run(params: ModelParams, xs: Array, carry: Any, lengths: Array | None = None, key: Array | None = None):
+        carry, ys = states(params, xs, carry, lengths, key)
+        return carry, readout(params, ys, lengths, key)
+
+    def states(params: ModelParams, xs: Array, carry: Any = None, lengths: Any = None, key: Array | None = None):
         if embedding:
             xs = embedding.apply(params.embedding, xs)
-        carry, ys = recurrent.apply(params.recurrent, xs, carry, lengths=lengths, key=key)
-        return carry, readout(params, ys, lengths, key)
+        return recurrent.apply(params.recurrent, xs, carry, lengths=lengths, key=key)
 
     def readout(params: ModelParams, ys: Array, lengths: Array | None = None, key: Array | None = None) -> Array:
         s = _pool(outputs, params.attention, ys, lengths)
@@ -129,7 +134,7 @@ def make_model(
             s = jnp.where(kept, s / (1 - dropout), 0)
         return s @ params.W + params.b
 
-    return Model(init, apply, run, readout)
+    return Model(init, apply, run, states, readout)
 
 
 def _init_attention(key: Array, size: int) -> tuple[Array, Array, Array]:

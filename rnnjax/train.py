@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.compose import Layer, layer
+from rnnjax.compose import Layer
 from rnnjax.data import check_finite
 from rnnjax.errors import unknown
 from rnnjax.initializers import glorot_uniform
@@ -191,8 +191,6 @@ def make_trainer(
                 f"{task.name}, {count} training examples"
             )
     model = make_model(network, task.output_size, outputs=task.outputs, **options)
-    of_unroll = {name: value for name, value in options.items() if name not in ("embedding", "dropout")}
-    recurrent = layer(network, **of_unroll)
 
     def init(key: Array):
         params = model.init(jax.random.fold_in(key, INIT), task.input_size)
@@ -215,16 +213,15 @@ def make_trainer(
         """A score of the task, example by example, from the outputs of a batch."""
         return jax.vmap(score, (0 if task.outputs == "last" else 1, 0))(outputs, batch.target)
 
-    def losses(params, batch: Example, key: Array | None) -> tuple[Array, Array]:
+    def forward(params, batch: Example, key: Array | None) -> tuple[Array, Array, Array]:
+        """Inputs [T, B, ...], what the network makes of them, ys [T, B, H], and the outputs of the model."""
         xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
-        outputs = model.apply(params, xs, batch.length, key)
-        return scored(task.loss, outputs, batch), scored(task.correct, outputs, batch)
+        _, ys = model.network(params, xs, None, batch.length, key)
+        return xs, ys, model.readout(params, ys, batch.length, key)
 
-    def terms(params, batch: Example, key: Array | None) -> Array | float:
+    def terms(params, batch: Example, xs: Array, ys: Array) -> Array | float:
         """The weighted sum of the further terms of the loss."""
         total = 0.0
-        if omega or auxiliary:
-            xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
         if omega:
 
             def loss(ys: Array) -> Array:
@@ -232,7 +229,6 @@ def make_trainer(
 
             total += omega * omega_term(network, params.recurrent, xs, loss)
         if auxiliary:
-            _, ys = recurrent.apply(params.recurrent, xs, lengths=batch.length, key=key)
             total += auxiliary * reconstruction(ys, xs, params.V, params.c, auxiliary_lag, batch.length)
         return total
 
@@ -244,7 +240,8 @@ def make_trainer(
 
         def one(indices: Array) -> tuple[Array, Array]:
             batch = jax.tree.map(lambda a: jnp.asarray(a)[jnp.minimum(indices, count - 1)], examples)
-            each, correct = losses(params, batch, None)
+            _, _, outputs = forward(params, batch, None)
+            each, correct = scored(task.loss, outputs, batch), scored(task.correct, outputs, batch)
             counted = indices < count
             return jnp.sum(jnp.where(counted, each, 0)), jnp.sum(jnp.where(counted, correct, 0))
 
@@ -257,8 +254,9 @@ def make_trainer(
         next_batch = _batches(task, data.train, key_batches, state.step, batch_size)
 
         def objective(params, batch, key):
-            loss = losses(params, batch, key)[0].mean()
-            return loss + penalty(params, hyper.l1, hyper.l2) + terms(params, batch, key), loss
+            xs, ys, outputs = forward(params, batch, key)
+            loss = scored(task.loss, outputs, batch).mean()
+            return loss + penalty(params, hyper.l1, hyper.l2) + terms(params, batch, xs, ys), loss
 
         def step(state: State, _) -> tuple[State, Array]:
             key = jax.random.fold_in(key_dropout, state.step)

@@ -1,6 +1,9 @@
 """python -m experiments.gradients: from cells as text to a page, a table and a report."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,6 +11,7 @@ import pytest
 
 from experiments import gradients, gradients_measure
 from experiments.gradients_measure import AFTER, BEFORE, NUM_CHUNKS, Setting, measure_cell
+from experiments.gradients_report import _lags
 from rnnjax.tasks import make_task
 
 SMALL = ["--hidden-size", "4", "--seq-len", "20", "--seeds", "2", "--examples", "2"]
@@ -36,6 +40,25 @@ def test_from_the_command_to_the_page(tmp_path, capsys):
     assert "python -m experiments.gradients elman lstm:forget_bias=2" in text
     assert (tmp_path / "gradients.png").stat().st_size > 20_000
     assert "elman" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("3", "3")])
+def test_lapack_waits_for_no_threads_of_its_own(given, expected):
+    """Set by the package, so before any program of it loads SciPy; what the user says holds."""
+    name = "OPENBLAS_NUM_THREADS"
+    environment = {key: value for key, value in os.environ.items() if key != name} | ({name: given} if given else {})
+    code = f"import experiments, os, sys; print(os.environ['{name}'], 'scipy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [expected, "False"]
+
+
+def test_long_curves_are_thinned():
+    assert list(_lags(7)) == list(range(1, 8))
+    lags = _lags(1000)
+    assert list(lags[:100]) == list(range(1, 101))
+    assert lags[-1] == 1000
+    assert (np.diff(lags) > 0).all()
+    assert len(lags) == 130
 
 
 @pytest.mark.slow

@@ -83,6 +83,27 @@ def test_only_the_chosen_setting_is_drawn():
     assert max(lines[0].get_ydata()) < 3
 
 
+def test_many_variants_are_heat_maps_the_best_at_the_top():
+    runs, curves = make(plots.MOST_LINES + 1, lags=(20, 40), lost=(4,), seeds=1)
+    missing = (runs["variant"] == "cell3") & (runs["task"] == "recall")
+    runs, names = runs[~missing], ["cell2", "cell5", "cell1", "cell0"]
+    success = plots.success_map(runs)
+    order = [tick.get_text() for tick in success.axes[0].get_yticklabels()]
+    assert sorted(order, key=lambda name: int(name[4:])) == [f"cell{i}" for i in range(plots.MOST_LINES + 1)]
+    assert [name for name in order if name in names] == names  # those that solve T = 40, T = 20, none
+    assert order[-1] in ("cell0", "cell4")
+    assert order.index("cell3") > order.index("cell1") - 1  # half of its tasks are missing
+    texts = [text.get_text() for text in success.axes[0].texts]
+    assert texts[:2] == ["1/1", "1/1"]
+    assert "" in texts  # what was not run
+    at_start, trained, *_ = plots.norm_map(runs, curves).axes
+    values = at_start.collections[0].get_array()
+    assert values.mask[order.index("cell3")].all()
+    assert values.mask.sum() == values.shape[1]
+    assert not trained.collections[0].get_array().mask[order.index("cell4")].any()  # lost is not missing
+    assert [text.get_text() for text in at_start.texts][order.index("cell1")] == "> 40"
+
+
 def test_a_line_ends_where_half_the_seeds_are_lost():
     runs, curves = make(1, ("recall",), (20,), lost=(0,))
     line = max(plots.learning_curves(runs, curves).axes[0].lines, key=lambda line: len(line.get_ydata()))

@@ -16,6 +16,8 @@ from experiments.remedies import ALL
 from experiments.spec import FIELDS, Trial, build_cell, parse_field
 from experiments.table import best_rows
 from rnnjax import elman, gru, lstm, stack, unroll
+from rnnjax.intercept import intercept_unroll
+from rnnjax.model import make_model
 from rnnjax.remedies import (
     STARTS,
     leaky_integration,
@@ -27,7 +29,7 @@ from rnnjax.remedies import (
     truncated,
 )
 from rnnjax.tasks import make_task
-from rnnjax.train import Hyper, make_data, make_trainer
+from rnnjax.train import TRAINING, Hyper, _batches, make_data, make_trainer
 
 T, B, I, H = 7, 2, 3, 4
 LSTM_GATES = Path(__file__).parents[1] / "results" / "lstm_gates" / "runs.csv"
@@ -198,8 +200,8 @@ def test_reconstruction_counts_pairs_within_a_sequence(lag, xs):
     close(reconstruction(ys, xs, V, c, lag), reconstruction(ys, xs, V, c, lag, jnp.array([T, T])))
 
 
-def trainer(**options):
-    return make_trainer(make_task("recall", 4), elman(H), batch_size=2, steps_per_chunk=2, **options)
+def trainer(steps=2, **options):
+    return make_trainer(make_task("recall", 4), elman(H), batch_size=2, steps_per_chunk=steps, **options)
 
 
 def test_terms_change_what_is_learnt():
@@ -215,6 +217,37 @@ def test_terms_change_what_is_learnt():
             assert np.abs(state.params.V - start.params.V).max() > 0.01
     for name in ("omega", "both"):
         assert np.abs(ends[name] - ends["plain"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("lag", [-1, 2])
+def test_the_auxiliary_term_reads_the_same_pass_as_the_loss(lag):
+    """One step of descent is that by the sum of both terms, each with a pass of its own, and runs the network once."""
+    task, key, rate = make_task("recall", 4), jax.random.key(0), 0.1
+    one = trainer(auxiliary=0.5, auxiliary_lag=lag, optimizer="sgd", steps=1)
+    data = make_data(task, 8, 8)
+    params = jit(one.init)(key)
+    seen = []
+
+    def note(run, **arguments):
+        seen.append(arguments["xs"].shape)
+        return run(**arguments)
+
+    with intercept_unroll(note):
+        state, _ = jit(one.chunk)(jit(one.start)(params), key, Hyper(rate), data)
+    assert seen == [(task.num_steps, 2, task.input_size), (task.num_steps, 8, task.input_size)]  # batch, validation
+
+    def objective(params):
+        batch = _batches(task, None, jax.random.split(jax.random.fold_in(key, TRAINING))[0], 0, 2)(0)
+        xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
+        outputs = make_model(elman(H), task.output_size).apply(params, xs, batch.length)
+        _, ys = unroll(elman(H), params.recurrent, xs, lengths=batch.length)
+        told = reconstruction(ys, xs, params.V, params.c, lag, batch.length)
+        return jax.vmap(task.loss)(outputs, batch.target).mean() + 0.5 * told
+
+    gradient = jit(jax.grad(objective))(params)
+    assert np.abs(gradient.V).max() > 1e-3
+    for got, start, slope in zip(*map(jax.tree.leaves, (state.params, params, gradient)), strict=True):
+        close(got, start - rate * slope)
 
 
 # --- trials, settings, the report ------------------------------------------------------------------------------------
@@ -264,11 +297,24 @@ def test_the_correlation_of_reach_with_what_is_learnt(slope):
     assert found["within"] == pytest.approx(slope)
 
 
+def test_a_sweep_under_way_is_ranked_by_what_it_has():
+    runs = made_up_runs(1)
+    runs = runs[~((runs["variant"] == "v8") & (runs["seq_len"] == 50))]
+    cells = remedies_report.settings(runs)
+    lines = remedies_report.ranking_table(cells).splitlines()
+    assert "| recall 20 | recall 50 |" in lines[0]
+    assert "| 1 | v7 | 50 | 2 of 2 |" in lines[2]
+    last = next(line for line in lines if "| v8 |" in line)
+    assert "| v8 | 20 | 1 of 1 (1 not run) |" in last
+    assert "| 2/2 · 30 % | – |" in last
+    assert remedies_report.correlation(cells[cells["variant"] == "v1"], "gradient_horizon") is None
+
+
 def test_the_report_is_written(tmp_path):
     made_up_runs(1).to_csv(tmp_path / "runs.csv", index=False)
     assert remedies_report.main([str(tmp_path)]) == 0
     text = (tmp_path / "remedies.md").read_text()
-    assert "| 1 | v8 | 2 of 2 |" in text
+    assert "| 1 | v8 | 50 | 2 of 2 |" in text
     assert "| at the start | 1.00 [1.00, 1.00] |" in text
     assert (tmp_path / "reach_and_success.png").stat().st_size > 10_000
 

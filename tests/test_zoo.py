@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from experiments import cell_table, zoo, zoo_report
+from experiments.table import summary
 from rnnjax.cells import CELLS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -42,14 +45,76 @@ def made_up_runs():
 def test_ranking_is_by_what_is_solved_then_by_what_is_left():
     names = ["elman", "gru", "lstm"]
     cost = pd.DataFrame({"variant": names, "milliseconds": [1.0, 2.0, 3.0], "hidden_size": 8, "num_params": 99})
-    ranked = zoo_report.ranking(made_up_runs(), cost)
+    cells = summary(made_up_runs())
+    ranked = zoo_report.ranking(cells, cost)
     assert list(ranked.index) == ["gru", "lstm", "elman"]
     assert list(ranked["solved"]) == [1, 1, 0]
     assert ranked.loc["gru", "left"] == pytest.approx(0.05)
-    text = zoo_report.ranking_table(ranked, ["recall"])
-    assert "| 1 | gru | 1 of 2 | 50 | 5.0 % | 12 | 2 | 8 | 99 |" in text
-    assert "| 3 | elman | 0 of 2 | – |" in text
-    assert len(zoo_report.reach_by_cost(ranked).axes) == 2
+    text = zoo_report.ranking_table(ranked, cells)
+    assert "| 1 | gru | 50 | 1 of 2 | 5 % | 12 | 2 | 8 | 99 |" in text
+    assert "| 3 | elman | 0 | 0 of 2 |" in text
+    assert zoo_report.frontier(ranked) == ["gru", "elman"]
+    ticks = zoo_report.reach_by_cost(ranked).axes[0].get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == ["gru", "lstm", "elman"]
+
+
+def test_several_tasks_and_lags_of_which_some_are_missing(tmp_path):
+    """By the longest lag solved; at equal reach those that ran everything first, then the loss that is left."""
+    solves = {
+        "far": {"recall": 150, "adding": 50},
+        "near": {"recall": 50, "adding": 50},
+        "none": {},
+        "part": {"recall": 50},
+    }
+    solves["also"] = {"recall": 50}
+    rows = []
+    for variant, longest in solves.items():
+        for task in ("recall", "adding"):
+            for lag in (50, 150):
+                if variant == "part" and (task, lag) != ("recall", 50):
+                    continue
+                solved = longest.get(task, 0) >= lag
+                same = {"task": task, "seq_len": lag, "variant": variant, "seed": 0, "learning_rate": 0.01}
+                loss = 0.01 if solved else 1.9
+                rows.append(same | {"test_loss": loss, "validation_loss": loss, "chance_loss": 2.0, "solved": solved,
+                                    "gradient_horizon": np.inf if variant == "far" else 9.0})  # fmt: skip
+    runs = pd.DataFrame(rows)
+    cells = summary(runs)
+    cost = pd.DataFrame({"variant": [*solves], "milliseconds": 1.0, "hidden_size": 8, "num_params": 99})
+    ranked = zoo_report.ranking(cells, cost)
+    assert list(ranked.index) == ["far", "near", "also", "part", "none"]
+    assert list(ranked["reach"]) == [100, 50, 25, 25, 0]
+    lines = zoo_report.ranking_table(ranked, cells).splitlines()
+    assert "| far | 150 | 50 | 3 of 4 |" in lines[2]
+    assert "| > 150 | 1 |" in lines[2]
+    assert "| part | 50 | – | 1 of 1 (3 not run) | 0.5 % |" in lines[5]
+    zoo_report.reach_by_cost(ranked).savefig(tmp_path / "plot.png")
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    reach = cell_table.zoo_reach(tmp_path)
+    assert reach == {
+        "far": "recall ≥ 150, adding 50",
+        "near": "recall 50, adding 50",
+        "none": "recall < 50, adding < 50",
+        "part": "recall ≥ 50",
+        "also": "recall 50, adding < 50",
+    }
+
+
+def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
+    timed = []
+    monkeypatch.setattr(zoo_report, "step_milliseconds", lambda cell, *_: timed.append(cell) or 7.0)
+    runs = made_up_runs().assign(hidden_size=8, num_params=99)
+    path = tmp_path / "cost.csv"
+    pd.DataFrame({"variant": ["gru", "lstm"], "milliseconds": 2.5, "hidden_size": [8, 9], "num_params": 99}).to_csv(
+        path
+    )
+    cost = zoo_report.costs(runs, path, 1, False, Console(quiet=True))
+    assert timed == ["elman", "lstm"]  # which was timed at another size
+    assert list(cost["milliseconds"]) == [7.0, 2.5, 7.0]
+    assert zoo_report.costs(runs, path, 1, False, Console(quiet=True)).equals(cost)
+    assert len(timed) == 2
+    zoo_report.costs(runs, path, 1, True, Console(quiet=True))
+    assert len(timed) == 5
 
 
 def test_the_readme_names_every_cell_as_its_docstring_and_its_step_do():
