@@ -7,6 +7,7 @@ import pytest
 QUICK_TO_COMPILE = (
     " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as experiments/__init__.py does, which says why
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + QUICK_TO_COMPILE
 
 
