@@ -17,8 +17,9 @@ from rnnjax.linear import Start
 SAVE = ("preactivations", "nothing", "chunks", "everything")
 PROJECT = ("auto", "inside", "before")
 ENGINE = ("auto", "plain", "deferred")
-DEFERRED_ROWS = 32  # sequences on a CPU up to which "auto" defers weight gradients, see _choose
-DEFERRED_ENTRIES = 4096  # of the largest parameter from which it does
+# Where "auto" defers weight gradients on a CPU, see _choose: up to so many sequences, if the largest parameter has at
+# least so many rows and columns.
+DEFERRED = ((16, 64), (32, 128))
 METHOD = ("scan", "associative")
 LINEAR_KINDS = (
     "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), strongly typed (t_rnn, t_gru, t_lstm), "
@@ -70,7 +71,7 @@ def unroll(
       engine: how derivatives are taken. "plain" is automatic differentiation of the scan as it stands; "deferred" forms
         weight gradients outside the backward scan, for several steps at once (rnnjax/engine.py), and takes no account
         of save="everything". Both give the same numbers up to rounding, in every mode of differentiation. "auto" takes
-        the faster one: on a CPU, "deferred" for at most 32 sequences and weights of 4096 entries or more.
+        the faster one: on a CPU, "deferred" for few sequences and weights that are not small.
       method: "scan" goes step by step. "associative", for cells that are linear in their carry (Cell.linear), takes
         stretches of steps at once by a parallel scan (rnnjax/linear.py), and stretch after stretch: the same numbers up
         to rounding, in few long operations in place of many short ones. `save` then speaks of stretches: beside one
@@ -153,15 +154,18 @@ def _choose(engine: str, save: str, params: Any, batch_shape: tuple[int, ...]) -
     """The engine that "auto" stands for.
 
     Each step of a plain backward scan reads and writes the whole gradient of U, which costs about as much as
-    multiplying a few dozen rows by it. So few sequences gain from deferral (0.6 to 1.0 of the time at 4 to 32 sequences
-    a device, results/bench), many do not (1.0 to 1.1 at 64), and small weights stay in the cache either way. On
-    accelerators it has not been measured, and the plain scan stays.
+    multiplying a few dozen rows by it. So few sequences gain from deferral and many do not; small weights stay in the
+    cache either way. Deferred in place of plain, for tanh RNN, GRU and LSTM, one core: 0.6 to 0.8 of the time with 4
+    to 8 sequences and 0.7 to 1.0 with 16 at 64 units; 1.3 to 1.5 with 32 at 64 units, but 0.7 to 1.0 at 128 and 0.7
+    to 0.9 at 512; 1.0 to 1.1 with 64. On accelerators it has not been measured, and the plain scan stays.
     """
     if engine != "auto":
         return engine
-    largest = max((jnp.size(leaf) for leaf in jax.tree.leaves(params)), default=0)
-    few = math.prod(batch_shape) <= DEFERRED_ROWS and largest >= DEFERRED_ENTRIES
-    return "deferred" if few and save != "everything" and jax.default_backend() == "cpu" else "plain"
+    if save == "everything" or jax.default_backend() != "cpu":
+        return "plain"
+    largest = max(jax.tree.leaves(params), key=jnp.size, default=())
+    rows, size = math.prod(batch_shape), min(jnp.shape(largest), default=0)
+    return "deferred" if any(rows <= most and size >= least for most, least in DEFERRED) else "plain"
 
 
 def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str, engine: str):

@@ -133,12 +133,14 @@ def test_an_unknown_engine_is_named():
 @pytest.mark.parametrize(
     ("hidden_size", "batch", "save", "chosen"),
     [
-        (64, (32,), "preactivations", "deferred"),
-        (64, (4, 8), "nothing", "deferred"),
+        (64, (16,), "preactivations", "deferred"),
+        (64, (2, 8), "nothing", "deferred"),
         (64, (), "preactivations", "deferred"),
-        (64, (33,), "preactivations", "plain"),  # many sequences
-        (16, (32,), "preactivations", "plain"),  # small weights
-        (64, (32,), "everything", "plain"),
+        (64, (17,), "preactivations", "plain"),  # many sequences
+        (128, (32,), "preactivations", "deferred"),  # not too many for weights of this size
+        (128, (33,), "preactivations", "plain"),
+        (32, (8,), "preactivations", "plain"),  # small weights
+        (64, (8,), "everything", "plain"),
     ],
 )
 def test_auto_defers_on_a_cpu_where_it_pays(hidden_size, batch, save, chosen):
