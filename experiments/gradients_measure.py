@@ -27,7 +27,7 @@ from rnnjax.gradients import (
     time_constants,
 )
 from rnnjax.model import make_model
-from rnnjax.parallel import compiler_options, run_once_options
+from rnnjax.parallel import apart_options, run_once_options
 from rnnjax.tasks.base import Task
 from rnnjax.train import Hyper, make_data, make_trainer
 
@@ -128,7 +128,7 @@ def measure_cell(text: str, setting: Setting) -> OfCell:
         loss = _loss(params, examples, setting, model)
         return _measure(cell, _recurrent(params, setting), examples, loss, keeping, setting, exact)
 
-    compiled = jax.jit(jax.vmap(measure), compiler_options=compiler_options())
+    compiled = jax.jit(jax.vmap(measure), compiler_options=apart_options())
     measured = {BEFORE: jax.device_get(compiled(params, examples))}
     matrix = None
     if setting.trained:
@@ -218,7 +218,7 @@ def _train(
         state, matrix = by_training_step(chunk, trainer.start(params), measure, NUM_CHUNKS)
         return state.best_params, matrix
 
-    train = jax.jit(jax.vmap(one_seed, (0, 0, 0, None)), compiler_options=compiler_options())
+    train = jax.jit(jax.vmap(one_seed, (0, 0, 0, None)), compiler_options=apart_options())
     trained, matrix = train(keys, params, examples, data)
     return trained, np.asarray(matrix)
 

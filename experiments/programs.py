@@ -19,7 +19,7 @@ from rnnjax.cell import Cell
 from rnnjax.compose import stack
 from rnnjax.gradients import gradient_by_lag, mean_by_lag
 from rnnjax.model import make_model
-from rnnjax.parallel import compiler_options, run_once_options
+from rnnjax.parallel import apart_options, run_once_options
 from rnnjax.tasks.base import Task
 from rnnjax.train import Data, Hyper, State, Trainer, make_trainer
 
@@ -184,7 +184,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
 
     with ThreadPoolExecutor() as compiler:  # XLA compiles each on a core of its own
         futures = [
-            compiler.submit(compiled, trainer.chunk, compiler_options(), state, keys, hyper, data, donate_argnums=0),
+            compiler.submit(compiled, trainer.chunk, apart_options(), state, keys, hyper, data, donate_argnums=0),
             compiler.submit(compiled, test_score, run_once_options(), state.params, data),
             compiler.submit(compiled, gradient_norms, run_once_options(), state.params, data),
         ]

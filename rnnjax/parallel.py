@@ -27,6 +27,16 @@ def compiler_options() -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
+def apart_options() -> dict[str, Any] | None:
+    """As `compiler_options`, where devices work each on its own: threads within an operation are left out.
+
+    With a device for each core there is no core left for them. They could also wait for each other, since all devices
+    share one pool of them: a sweep once stood still with every thread of the pool waiting.
+    """
+    options = compiler_options()
+    return options and {**options, "xla_cpu_multi_thread_eigen": jax.local_device_count() == 1}
+
+
 @cache
 def run_once_options() -> dict[str, Any] | None:
     """For `jax.jit` of what runs once or a few times: on CPUs it compiles in less than half the time and runs slower.
@@ -36,12 +46,12 @@ def run_once_options() -> dict[str, Any] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+    options = {**apart_options(), "xla_cpu_use_fusion_emitters": False}
     try:  # the second one is XLA's own affair, and may go one day
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
         return options
     except jax.errors.JaxRuntimeError:
-        return compiler_options()
+        return apart_options()
 
 
 class Learning(NamedTuple):
