@@ -243,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, parser(), argv)
+    return start(run, parser(), argv, threads_per_core=4)
 
 
 def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:

@@ -19,13 +19,23 @@ def start(
     run: Callable[[Console, argparse.Namespace, list[str]], None],
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None = None,
+    *,
+    threads_per_core: int = 1,
 ) -> int:
-    """Parse the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    """Parse the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+
+    Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
+    default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
+    them for others to do its part (ParallelBatchMap of jaxlib 0.10). When every device waits so, nothing goes on ever.
+    A larger pool costs nothing where operations have one thread each (`apart_options`), but up to half where not.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
     jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
+    if threads_per_core > 1:
+        os.environ.setdefault("PJRT_NPROC", str(threads_per_core * num_cores()))
     with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
         jax.config.update("jax_num_cpu_devices", num_cores())
     keep_compiled()

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run_sweep, parser(), argv)
+    return start(run_sweep, parser(), argv, threads_per_core=4)
 
 
 def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:

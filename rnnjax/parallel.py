@@ -30,8 +30,7 @@ def compiler_options() -> dict[str, Any] | None:
 def apart_options() -> dict[str, Any] | None:
     """As `compiler_options`, where devices work each on its own: threads within an operation are left out.
 
-    With a device for each core there is no core left for them. They could also wait for each other, since all devices
-    share one pool of them: a sweep once stood still with every thread of the pool waiting.
+    With a device for each core there is no core left for them.
     """
     options = compiler_options()
     return options and {**options, "xla_cpu_multi_thread_eigen": jax.local_device_count() == 1}
