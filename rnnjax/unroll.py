@@ -163,8 +163,8 @@ def _choose(engine: str, save: str, params: Any, batch_shape: tuple[int, ...]) -
         return engine
     if save == "everything" or jax.default_backend() != "cpu":
         return "plain"
-    largest = max(jax.tree.leaves(params), key=jnp.size, default=())
-    rows, size = math.prod(batch_shape), min(jnp.shape(largest), default=0)
+    largest = max(map(jnp.shape, jax.tree.leaves(params)), key=math.prod, default=())
+    rows, size = math.prod(batch_shape), min(largest, default=0)
     return "deferred" if any(rows <= most and size >= least for most, least in DEFERRED) else "plain"
 
 

@@ -301,8 +301,8 @@ def test_strings_are_reversed_recorded_and_written(tmp_path, capsys, small):
 def test_lengths_of_the_same_network_replace_those_of_an_earlier_run(tmp_path):
     what = {"preset": "a", "dataset": "reverse", "cell": "lstm"}
     old = pd.DataFrame([{**what, "value": 1}, {**what, "cell": "gru", "value": 2}, {**what, "preset": "b", "value": 3}])
-    seq2seq.joined(tmp_path / "by_length.csv", old, what)
-    new = seq2seq.joined(tmp_path / "by_length.csv", pd.DataFrame([{**what, "value": 4}]), what)
+    seq2seq.joined(tmp_path / "by_length.csv", old, list(what))
+    new = seq2seq.joined(tmp_path / "by_length.csv", pd.DataFrame([{**what, "value": 4}]), list(what))
     assert new["value"].tolist() == pd.read_csv(tmp_path / "by_length.csv")["value"].tolist() == [2, 3, 4]
 
 
