@@ -27,7 +27,8 @@ def start(
     Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
     default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
     them for others to do its part (ParallelBatchMap of jaxlib 0.10). When every device waits so, nothing goes on ever.
-    A larger pool costs nothing where operations have one thread each (`apart_options`), but up to half where not.
+    A larger pool makes operations that spread over it slower, up to twice as long, so those programs compile with
+    `apart_options`, which keep an operation on one thread; what is left of the cost there has not been measured.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
