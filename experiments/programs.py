@@ -147,10 +147,12 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
         num_mapped = len(arguments) - 1
 
         def mapped(*arguments):
+            *own, data = arguments
+            if width == 1:
+                return jax.lax.map(lambda one: function(*one, data), tuple(own))
             together = jax.vmap(function, (0,) * num_mapped + (None,))
             if width == share:
                 return together(*arguments)
-            *own, data = arguments
             own = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), own)
             turns = jax.lax.map(lambda some: together(*some, data), own)
             return jax.tree.map(lambda a: a.reshape(share, *a.shape[2:]), turns)

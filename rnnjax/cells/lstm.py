@@ -140,13 +140,15 @@ def lstm(
         if gate_recurrence:
             r = split(name(recur(gates, p.R), "preactivation"), len(sigmoid_gates))
             z |= {gate: z[gate] + from_gates for gate, from_gates in zip(sigmoid_gates, r, strict=True)}
-        w = p.peephole if peepholes else dict.fromkeys("ifo", 0.0)
 
-        f = name(sigmoid(z["f"] + w["f"] * c), "forget_gate") if forget_gate else 1.0
-        i = name(1 - f if coupled else sigmoid(z["i"] + w["i"] * c), "input_gate") if input_gate else 1.0
+        def gate(letter: str, c: Array) -> Array:
+            return sigmoid(z[letter] + p.peephole[letter] * c if peepholes else z[letter])
+
+        f = name(gate("f", c), "forget_gate") if forget_gate else 1.0
+        i = name(1 - f if coupled else gate("i", c), "input_gate") if input_gate else 1.0
         g = input_activation(z["g"]) if input_activation else z["g"]
         c = f * c + i * g
-        o = name(sigmoid(z["o"] + w["o"] * c), "output_gate") if output_gate else 1.0
+        o = name(gate("o", c), "output_gate") if output_gate else 1.0
         h = o * (output_activation(c) if output_activation else c)
         if projection_size is not None:
             h = dense(h, p.W_proj)
