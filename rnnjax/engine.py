@@ -401,7 +401,7 @@ def _with(values: Sequence[Any], position: int, value: Any) -> list[Any]:
 def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse: bool) -> tuple[dict, dict]:
     """Tangents of the final carry and of ys, from all of theirs."""
     dcarry = {i: _or_zeros(tangents.carry.get(i), kept.carry[i]) for i in _floats(kept.carry)}
-    size = chunk_size(num_steps)
+    size = deferred_steps(num_steps, kept.carry)
     count, rest = divmod(num_steps, size)
     parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
     pieces = []
@@ -418,12 +418,29 @@ def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse
     return dcarry, {i: jnp.concatenate([piece[i] for piece in pieces[:: -1 if reverse else 1]]) for i in pieces[0]}
 
 
-def chunk_size(num_steps: int) -> int:
-    """Steps whose weight gradients are formed together: about 8, a divisor of num_steps if there is one near."""
-    for size in (8, 10, 7, 9, 12, 6, 11, 14, 5, 13, 15, 16, 4):
-        if num_steps % size == 0:
-            return size
-    return min(8, num_steps)
+def chunk_size(num_steps: int, aim: int) -> int:
+    """About `aim` steps: a divisor of num_steps if there is one within a factor of two, so that nothing is left over.
+
+    What is left over is run by a program of its own, and cutting it off copies inputs and outputs.
+    """
+    if num_steps <= aim:
+        return max(num_steps, 1)
+    divisors = [size for size in range((aim + 1) // 2, 2 * aim + 1) if num_steps % size == 0]
+    return min(divisors, key=lambda size: abs(size - aim), default=aim)
+
+
+def checkpoint_interval(num_steps: int) -> int:
+    """Steps from one stored carry to the next for save="chunks": about sqrt(T)."""
+    return chunk_size(num_steps, math.isqrt(max(num_steps - 1, 0)) + 1)
+
+
+def deferred_steps(num_steps: int, carry: Sequence[Any]) -> int:
+    """Steps whose weight gradients are formed together: about 8, for more than 32 sequences 4.
+
+    A product of some 256 rows is as fast as it gets on a core, and what a chunk keeps grows with its steps.
+    """
+    rows = max((math.prod(leaf.shape[:-1]) for leaf in carry), default=1)
+    return chunk_size(num_steps, 8 if rows <= 32 else 4)
 
 
 def _recomputed(body: Callable) -> Callable:
@@ -628,7 +645,7 @@ def _in_chunks(
     reverse: bool,
 ) -> tuple[Any, Any]:
     """The scan and its tangent, keeping one carry for about sqrt(T) steps; the steps between are run once more."""
-    size = math.isqrt(max(num_steps - 1, 0)) + 1
+    size = checkpoint_interval(num_steps)
     count, rest = divmod(num_steps, size)
     parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
     dcarry = {i: _or_zeros(tangents.carry.get(i), carry[i]) for i in _floats(carry)}

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell, check_size, dtype_of, matmul_dtype as multiplying_in, where_each
-from rnnjax.engine import deferred_scan
+from rnnjax.engine import checkpoint_interval, chunk_size, deferred_scan
 from rnnjax.intercept import interceptable
 from rnnjax.linear import Start
 
@@ -19,7 +19,7 @@ PROJECT = ("auto", "inside", "before")
 ENGINE = ("auto", "plain", "deferred")
 # Where "auto" defers weight gradients on a CPU, see _choose: up to so many sequences, if the largest parameter has at
 # least so many rows and columns.
-DEFERRED = ((16, 64), (32, 128))
+DEFERRED = ((16, 64), (256, 128))
 METHOD = ("scan", "associative")
 LINEAR_KINDS = (
     "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), strongly typed (t_rnn, t_gru, t_lstm), "
@@ -154,10 +154,11 @@ def _choose(engine: str, save: str, params: Any, batch_shape: tuple[int, ...]) -
     """The engine that "auto" stands for.
 
     Each step of a plain backward scan reads and writes the whole gradient of U, which costs about as much as
-    multiplying a few dozen rows by it. So few sequences gain from deferral and many do not; small weights stay in the
-    cache either way. Deferred in place of plain, for tanh RNN, GRU and LSTM, one core: 0.6 to 0.8 of the time with 4
-    to 8 sequences and 0.7 to 1.0 with 16 at 64 units; 1.3 to 1.5 with 32 at 64 units, but 0.7 to 1.0 at 128 and 0.7
-    to 0.9 at 512; 1.0 to 1.1 with 64. On accelerators it has not been measured, and the plain scan stays.
+    multiplying a few dozen rows by it. So few sequences gain from deferral; small weights stay in the cache either way.
+    Deferral also stores less, as the outputs serve as the carries they are. Its time over that of plain, for tanh RNN,
+    GRU and LSTM on one core: 0.6 to 0.7 with 4 sequences of 64 units, 0.8 to 1.1 with 16 and 0.8 to 1.3 with 32; with
+    128 units 0.8 to 0.9 with 32 sequences, 0.9 to 1.1 with 64 to 256; with 512 units 0.8 to 1.0. On accelerators it has
+    not been measured, and the plain scan stays.
     """
     if engine != "auto":
         return engine
@@ -183,7 +184,7 @@ def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool
     def chunk(carry, part):
         return lax.scan(lean_step, carry, part, reverse=reverse)
 
-    return _in_chunks(chunk, carry, inputs, num_steps, math.isqrt(max(num_steps - 1, 0)) + 1, reverse)
+    return _in_chunks(chunk, carry, inputs, num_steps, checkpoint_interval(num_steps), reverse)
 
 
 def _stretches(
@@ -199,22 +200,15 @@ def _stretches(
 
     if save != "everything":
         forward = jax.checkpoint(forward, policy=_policy(save), prevent_cse=False)
-    return _in_chunks(forward, carry, inputs, num_steps, chunk or _chunk_size(num_steps), reverse)
+    return _in_chunks(
+        forward, carry, inputs, num_steps, chunk or chunk_size(num_steps, max(128, math.isqrt(num_steps))), reverse
+    )
 
 
 def _policy(save: str) -> Callable:
     """What a recomputed step or stretch keeps all the same."""
     policies = jax.checkpoint_policies
     return policies.save_only_these_names("preactivation") if save == "preactivations" else policies.nothing_saveable
-
-
-def _chunk_size(num_steps: int) -> int:
-    """About sqrt(T) steps, at least 128; a divisor of T if there is one within a factor of two."""
-    aim = max(128, math.isqrt(num_steps))
-    if num_steps <= aim:
-        return max(num_steps, 1)
-    divisors = [size for size in range(aim // 2, 2 * aim) if num_steps % size == 0]
-    return min(divisors, key=lambda size: abs(size - aim), default=aim)
 
 
 def _in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int, reverse: bool) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax import dropout, elman, gru, gru_reset_before, layer_norm, lstm, lstm_fgr, lstm_vanilla, stack, unroll
+from rnnjax.engine import checkpoint_interval, chunk_size
 from rnnjax.unroll import _choose
 
 T, B, I = 11, 3, 2
@@ -98,6 +99,23 @@ def test_forward_second_derivatives_and_vmap_over_parameters():
     assert_close(*all_of_them(params, direction, several))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("save", ["preactivations", "chunks"])
+def test_steps_that_no_chunk_size_divides(reverse, save):
+    xs = np.random.default_rng(3).normal(size=(37, B, I)).astype(np.float32)
+
+    def gradient(engine):
+        return jax.grad(loss, (1, 2))("gru", params_of("gru"), xs, 0.1, reverse=reverse, save=save, engine=engine)
+
+    assert_close(gradient("deferred"), gradient("plain"))
+
+
+def test_a_chunk_divides_the_steps_where_it_can():
+    assert [chunk_size(T, 8) for T in (80, 96, 100, 784, 22, 7)] == [8, 8, 10, 8, 11, 7]
+    assert chunk_size(37, 8) == 8
+    assert [checkpoint_interval(T) for T in (80, 96, 192, 784, 100_000, 0)] == [8, 8, 12, 28, 250, 1]
+
+
 def products(engine):
     """How many matrix products one gradient takes."""
     cell = lstm(4)
@@ -137,8 +155,8 @@ def test_an_unknown_engine_is_named():
         (64, (2, 8), "nothing", "deferred"),
         (64, (), "preactivations", "deferred"),
         (64, (17,), "preactivations", "plain"),  # many sequences
-        (128, (32,), "preactivations", "deferred"),  # not too many for weights of this size
-        (128, (33,), "preactivations", "plain"),
+        (128, (256,), "preactivations", "deferred"),  # not too many for weights of this size
+        (128, (257,), "preactivations", "plain"),
         (32, (8,), "preactivations", "plain"),  # small weights
         (64, (8,), "everything", "plain"),
     ],
