@@ -401,7 +401,7 @@ def _with(values: Sequence[Any], position: int, value: Any) -> list[Any]:
 def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse: bool) -> tuple[dict, dict]:
     """Tangents of the final carry and of ys, from all of theirs."""
     dcarry = {i: _or_zeros(tangents.carry.get(i), kept.carry[i]) for i in _floats(kept.carry)}
-    size = deferred_steps(num_steps, kept)
+    size = deferred_steps(num_steps, kept.carry)
     count, rest = divmod(num_steps, size)
     parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
     pieces = []
@@ -434,15 +434,13 @@ def checkpoint_interval(num_steps: int) -> int:
     return chunk_size(num_steps, math.isqrt(max(num_steps - 1, 0)) + 1)
 
 
-def deferred_steps(num_steps: int, kept: Kept) -> int:
-    """Steps whose weight gradients are formed together: about 8 where they have few rows or large weights, or else 4.
+def deferred_steps(num_steps: int, carry: Sequence[Any]) -> int:
+    """Steps whose weight gradients are formed together: about 8, for more than 32 sequences 4.
 
-    Eight take 0.9 of the time of four with 4 sequences of 64 units or 32 of 128 and more; four take 0.8 of the time of
-    eight with 16 of 64, and as long with 64 and more, where they keep less.
+    A product of some 256 rows is as fast as it gets on a core, and what a chunk keeps grows with its steps.
     """
-    rows = max((math.prod(leaf.shape[:-1]) for leaf in kept.carry), default=1)
-    largest = max((weight.size for weight in kept.weights), default=0)
-    return chunk_size(num_steps, 8 if rows <= 8 or (rows <= 32 and largest >= 128**2) else 4)
+    rows = max((math.prod(leaf.shape[:-1]) for leaf in carry), default=1)
+    return chunk_size(num_steps, 8 if rows <= 32 else 4)
 
 
 def _recomputed(body: Callable) -> Callable:
