@@ -12,12 +12,17 @@ def loss_left(cells: pd.DataFrame) -> pd.Series:
     return (cells["test_loss"] / cells["chance_loss"]).clip(upper=1.0).fillna(1.0)
 
 
+def solved_by_most(cells: pd.DataFrame) -> pd.Series:
+    """Whether more than half of the seeds solve."""
+    return cells["solved"] > cells["n"] / 2
+
+
 def longest_solved(cells: pd.DataFrame) -> pd.DataFrame:
     """The longest lag that more than half of the seeds solve, a row per variant, a column per task.
 
     0 where it solves none of the lags it was run at, NaN where it was run at none of the task.
     """
-    solved = cells["seq_len"].where(cells["solved"] > cells["n"] / 2, 0)
+    solved = cells["seq_len"].where(solved_by_most(cells), 0)
     longest = solved.groupby([cells["variant"], cells["task"]]).max().unstack()
     return longest.loc[cells["variant"].unique(), cells["task"].unique()]
 
@@ -29,7 +34,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     solved, or was not run); then those that were run at every (task, lag) before others; then by `left`, the share of
     the chance loss that is left, a mean over the `run` (task, lag) pairs, of which most seeds solve `solved`.
     """
-    rows = cells.assign(most=cells["solved"] > cells["n"] / 2, left=loss_left(cells))
+    rows = cells.assign(most=solved_by_most(cells), left=loss_left(cells))
     ranked = rows.groupby("variant", sort=False).agg(
         solved=("most", "sum"), run=("most", "size"), left=("left", "mean")
     )
