@@ -9,6 +9,7 @@ The tangent of the scan is then written so that what the weights contribute stan
 
     E_t = h_t dU + x_t dW + dx_t W + db       for several steps at once, one product for each matrix
     dcarry_t, dy_t = J_t (dcarry_{t-1}, E_t)  step by step; J_t from the stored pre-activations, no product done again
+                                              (or, where h_t = tanh(z_t) recurs and is returned, from 1 - h_t^2)
 
 and transposing it, which JAX does, gives the backward pass: a scan that hands back dz_t, and dU = sum h_t' dz_t,
 dW = sum x_t' dz_t, db = sum dz_t, dx_t = dz_t W' formed for several steps at once. As only the tangent is written, both
@@ -31,6 +32,7 @@ Values = dict[int, Any]
 
 BILINEAR = ("dot_general", "conv_general_dilated")
 ROWS_TIMES_MATRIX = (((1,), (0,)), ((), ()))
+SLOPES = {"tanh": lambda y: 1 - y * y, "logistic": lambda y: y * (1 - y)}  # of functions known by their output
 CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}  # read as if written out
 
 
@@ -144,6 +146,7 @@ class Plan(NamedTuple):
     sinks: list[int]
     saved: list[int]  # values stored by the forward pass beside the carries
     shared: dict[int, int]  # leaf of the carry -> leaf of ys that is the same after every step
+    by_output: dict[int, int]  # position of a function of SLOPES -> shared leaf of the carry that is its output
     direct_consts: list[int]  # constants that act on the step also elsewhere than at a site, or as part of a weight
     direct_inputs: list[int]
 
@@ -230,13 +233,23 @@ def make_plan(program: Program, save_named: bool) -> Plan:
         for leaf, atom in enumerate(program.carry_out)
         if isinstance(atom, int) and atom in program.ys
     }
+    by_output = {
+        position: leaf
+        for position, equation in enumerate(equations)
+        for leaf in shared
+        if equation.primitive.name in SLOPES and equation.outputs[0] == program.carry_out[leaf]
+    }
+    told_by_output = {equations[position].inputs[0] for position in by_output}  # of use to nothing else
+    told_by_output -= {value for value in told_by_output if value in returned or len(users[value]) > 1}
+    saved = [value for value in named if value in changes and value in inside and value not in told_by_output]
     return Plan(
         program=program,
         sites=sites,
         weights=weights,
         sinks=sorted({site.sink for site in sites.values()}),
-        saved=[value for value in named if value in changes and value in inside] if save_named else [],
+        saved=saved if save_named else [],
         shared=shared,
+        by_output=by_output,
         direct_consts=[i for i, value in enumerate(program.consts) if value in inside],
         direct_inputs=[i for i, value in enumerate(program.inputs) if value in inside],
     )
@@ -267,6 +280,18 @@ def _stand_in(value: Array, parts: tuple[Array, ...]) -> Array:
 @_stand_in.defjvp
 def _stand_in_jvp(primals, tangents):
     return primals[0], sum(tangents[1][1:], tangents[1][0])
+
+
+@jax.custom_jvp
+def _with_slope(y: Array, slope: Array, z: Array) -> Array:
+    """y, which is known to be a function of z with this slope there; z itself need not be known."""
+    del slope, z
+    return y
+
+
+@_with_slope.defjvp
+def _with_slope_jvp(primals, tangents):
+    return primals[0], primals[1] * tangents[2]
 
 
 class Kept(NamedTuple):
@@ -551,6 +576,7 @@ def _chunk_tangent(
             t = begin + k
             known = step_values(t)
             saved = {value: _at(a, t) for value, a in kept.saved.items()}
+            ends = {leaf: _at(kept.shared[leaf], t) for leaf in plan.by_output.values()}
             carry = {i: known[program.carry[i]] for i in dcarry}
             given = {i: kept.consts[i] for i in dconsts}, {i: known[program.inputs[i]] for i in dinputs}
             zeros = {sink: jnp.zeros_like(dsum) for sink, dsum in dsums.items()}
@@ -559,7 +585,7 @@ def _chunk_tangent(
                 values = known | {program.carry[i]: leaf for i, leaf in carry.items()}
                 values |= {program.consts[i]: leaf for i, leaf in consts.items()}
                 values |= {program.inputs[i]: leaf for i, leaf in inputs.items()}
-                after, ys = _replay(plan, values, narrowed, saved, sums)
+                after, ys = _replay(plan, values, narrowed, saved, sums, ends)
                 return {i: after[i] for i in _floats(after)}, {i: ys[i] for i in _floats(ys)}
 
             _, outputs = jax.jvp(replay, (carry, zeros, *given), (dcarry, dsums, dconsts, dinputs))
@@ -613,12 +639,20 @@ def _operands(
     return operands | made_primal, doperands
 
 
-def _replay(plan: Plan, values: Values, narrowed: list, saved: Values, sums: Values) -> tuple[list, list]:
-    """A step once more: from the pre-activations stored, with `sums` (zeros that have a tangent) added at the sinks."""
+def _replay(
+    plan: Plan, values: Values, narrowed: list, saved: Values, sums: Values, ends: dict[int, Array]
+) -> tuple[list, list]:
+    """A step once more: from the pre-activations stored, with `sums` (zeros that have a tangent) added at the sinks.
+
+    What a function of SLOPES made of a pre-activation is in `ends`, by leaf of the carry.
+    """
     program = plan.program
 
     def bind(position: int, *inputs):
         equation, site = program.equations[position], plan.sites.get(position)
+        if position in plan.by_output:
+            y = ends[plan.by_output[position]]
+            return [_with_slope(y, SLOPES[equation.primitive.name](y), *inputs)]
         if site is not None:
             inputs = _with(inputs, site.weight_at, narrowed[site.weight])
             if site.is_product and not site.sees_carry:
