@@ -148,14 +148,10 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
 
         def mapped(*arguments):
             *own, data = arguments
-            if width == 1:
-                return jax.lax.map(lambda one: function(*one, data), tuple(own))
-            together = jax.vmap(function, (0,) * num_mapped + (None,))
-            if width == share:
-                return together(*arguments)
-            own = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), own)
-            turns = jax.lax.map(lambda some: together(*some, data), own)
-            return jax.tree.map(lambda a: a.reshape(share, *a.shape[2:]), turns)
+            if width == share > 1:
+                return jax.vmap(function, (0,) * num_mapped + (None,))(*arguments)
+            turns = None if width == 1 else width  # a map over one trial alone would only slow it down
+            return jax.lax.map(lambda one: function(*one, data), tuple(own), batch_size=turns)
 
         specs = (over_trials,) * num_mapped + (everywhere,)
         sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=over_trials, check_vma=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments import plots
+from experiments.ranking import solved_by_most
 from experiments.table import (
     KEYS,
     METRICS,
@@ -163,7 +164,7 @@ def seen(cells: pd.DataFrame) -> list[str]:
             f"by no seed of {_names(none)}."
         )
         if rows["seq_len"].nunique() > 1:
-            reach = rows[rows["solved"] > rows["n"] / 2].groupby("variant")["seq_len"].max()
+            reach = rows[solved_by_most(rows)].groupby("variant")["seq_len"].max()
             order = [name for name in rows["variant"].unique()]
             texts = [f"{name} {reach[name] if name in reach.index else 'none'}" for name in order]
             lines.append(f"{task}, longest lag that more than half of the seeds solve: {', '.join(texts)}.")

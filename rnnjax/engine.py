@@ -239,9 +239,13 @@ def make_plan(program: Program, save_named: bool) -> Plan:
         for leaf in shared
         if equation.primitive.name in SLOPES and equation.outputs[0] == program.carry_out[leaf]
     }
-    told_by_output = {equations[position].inputs[0] for position in by_output}  # of use to nothing else
-    told_by_output -= {value for value in told_by_output if value in returned or len(users[value]) > 1}
-    saved = [value for value in named if value in changes and value in inside and value not in told_by_output]
+    known_by_output = {equations[position].outputs for position in by_output}
+
+    def is_told(value: int) -> bool:
+        """Whether it is of use to nothing but functions that are known by their output."""
+        return value not in returned and all(user.outputs in known_by_output for user in users.get(value, ()))
+
+    saved = [value for value in named if value in changes and value in inside and not is_told(value)]
     return Plan(
         program=program,
         sites=sites,
