@@ -1,7 +1,7 @@
 """A text classifier: data as arrays, batches, the network, one training run. experiments/classify.py is the program."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from rnnjax.parallel import (
     make_learner,
     run_once_options,
 )
-from rnnjax.ragged import PADDING, Ragged, make_buckets, padded_tokens, take, truncate
+from rnnjax.ragged import PADDING, Ragged, concatenate, make_buckets, padded_tokens, take, truncate
 from rnnjax.text import (
     TOKENIZERS,
     UNKNOWN,
@@ -251,6 +251,12 @@ def segments(
     return found if rng is None else [found[i] for i in rng.permutation(len(found))]
 
 
+def joined(parts: Iterable[Part]) -> Part:
+    """The examples of all parts, one part after another."""
+    rows, labels = zip(*parts, strict=True)
+    return Part(concatenate(rows), np.concatenate(labels))
+
+
 def on_device(part: Part) -> dict[str, np.ndarray]:
     """Arrays from which a batch of rows is cut on the device."""
     if len(part.rows.values) >= 2**31:
@@ -377,7 +383,9 @@ def make_program(prepared: Prepared) -> Program:
         own_penalty = partial(penalty, l1=settings.l1, l2=settings.l2)
     learners = {n: make_learner(partial(objective, n), transformation, mesh, own_penalty) for n in boundaries}
     learner = learners[boundaries[0]]
-    data = {name: learner.place(on_device(part)) for name, part in prepared.parts.items() if len(part.labels)}
+    data = learner.place(on_device(joined(prepared.parts.values())))  # of all parts, so that they share a program
+    counts = [len(part.labels) for part in prepared.parts.values()]
+    first = dict(zip(prepared.parts, np.cumsum([0, *counts[:-1]]), strict=True))
 
     def init(key: jax.Array) -> Learning:
         return learner.start(jax.device_get(jax.jit(model.init, compiler_options=run_once_options())(key)))
@@ -387,21 +395,23 @@ def make_program(prepared: Prepared) -> Program:
     steps = int(np.clip(num_batches // 64, 1, STEPS))
     rows = np.full((steps, settings.batch_size), -1, np.int32)
 
-    def compiled(length: int, part: str, training: bool):
+    def compiled(length: int, training: bool):
         if training:
-            return learners[length].chunk.lower(state, rows, 1, key, data[part]).compile()
-        return make_evaluate(partial(measure, length), mesh).lower(state.params, (), rows, 1, data[part]).compile()
+            return learners[length].chunk.lower(state, rows, 1, key, data).compile()
+        return make_evaluate(partial(measure, length), mesh).lower(state.params, (), rows, 1, data).compile()
 
-    wanted = [(length, part, False) for length in reversed(boundaries) for part in data if part != "train"]
-    wanted += [(length, "train", True) for length in reversed(boundaries)]
+    wanted = [(length, training) for training in (False, True) for length in reversed(boundaries)]
     with ThreadPoolExecutor() as pool:
         programs = dict(zip(wanted, pool.map(lambda which: compiled(*which), wanted), strict=True))
 
+    def rows_of(one: Segment, part: str) -> np.ndarray:
+        return np.where(one.batches < 0, -1, one.batches + first[part]).astype(np.int32)
+
     def take_steps(state: Learning, one: Segment, key: jax.Array) -> tuple[Learning, Measured]:
-        return programs[one.length, "train", True](state, one.batches, one.count, key, data["train"])
+        return programs[one.length, True](state, rows_of(one, "train"), one.count, key, data)
 
     def sums(params: Any, one: Segment, part: str) -> np.ndarray:
-        found, _ = programs[one.length, part, False](params, (), one.batches, one.count, data[part])
+        found, _ = programs[one.length, False](params, (), rows_of(one, part), one.count, data)
         return np.array([float(value) for value in jax.device_get(found)])
 
     return Program(init, learner.put, take_steps, sums, steps, time.perf_counter() - started)

@@ -117,6 +117,7 @@ imdb_packed = partial(
     split="34000/6000/10000",
     tokenizer="keras_words",
     vocab_size=20_002,
+    num_buckets=16,
     readout="sigmoid",
     batch_size=128,
     hidden_size=256,

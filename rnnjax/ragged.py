@@ -38,6 +38,12 @@ def take(sequences: Ragged, indices) -> Ragged:
     return _cut(sequences, sequences.offsets[indices], sequences.lengths[indices])
 
 
+def concatenate(parts: Sequence[Ragged]) -> Ragged:
+    """The rows of all parts, one part after another."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Ragged(np.concatenate([part.values for part in parts]), _offsets(lengths))
+
+
 def truncate(sequences: Ragged, num_tokens: int, keep: str = "first") -> Ragged:
     """At most num_tokens of each row: its "first" or its "last" ones."""
     _check_choice("keep", keep, ("first", "last"))

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rnnjax.ragged import bucket_of, make_buckets, pad, padded_tokens, ragged, take, truncate
+from rnnjax.ragged import bucket_of, concatenate, make_buckets, pad, padded_tokens, ragged, take, truncate
 
 ROWS = [[5, 6, 7], [], [8], [9, 10, 11, 12]]
 
@@ -90,6 +90,14 @@ def test_no_boundary_lies_beyond_the_length_truncated_to():
     assert make_buckets(lengths, 3, max_length=50) == (16, 48, 50)
     assert make_buckets(lengths, 1, max_length=50) == (50,)
     assert padded_tokens(np.minimum(lengths, 50), (16, 48, 50)) == 16 + 48 + 50 + 50
+
+
+def test_concatenated_rows_follow_one_another():
+    first, second = ragged([[3], [], [4, 5]]), ragged([[6, 7], [8]])
+    both = concatenate([first, second])
+    assert [list(both.values[a:b]) for a, b in itertools.pairwise(both.offsets)] == [[3], [], [4, 5], [6, 7], [8]]
+    assert both.values.dtype == np.int32
+    assert both.offsets.dtype == np.int64
 
 
 def test_the_bucket_of_a_length_is_the_first_that_holds_it():
