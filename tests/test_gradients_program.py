@@ -1,9 +1,6 @@
 """python -m experiments.gradients: from cells as text to a page, a table and a report."""
 
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -40,16 +37,6 @@ def test_from_the_command_to_the_page(tmp_path, capsys):
     assert "python -m experiments.gradients elman lstm:forget_bias=2" in text
     assert (tmp_path / "gradients.png").stat().st_size > 20_000
     assert "elman" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("3", "3")])
-def test_lapack_waits_for_no_threads_of_its_own(given, expected):
-    """Set by the package, so before any program of it loads SciPy; what the user says holds."""
-    name = "OPENBLAS_NUM_THREADS"
-    environment = {key: value for key, value in os.environ.items() if key != name} | ({name: given} if given else {})
-    code = f"import experiments, os, sys; print(os.environ['{name}'], 'scipy' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [expected, "False"]
 
 
 def test_long_curves_are_thinned():
