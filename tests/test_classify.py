@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from experiments import classify
-from experiments.classifier import Part, check, cut, make_program, num_outputs, on_device, prepare, segments, train
+from experiments.classifier import check, make_classifier, make_program, num_outputs, prepare, train
 from experiments.classify_presets import PRESETS, Settings
 from experiments.record import NEEDED
+from experiments.text_batches import Part, cut, on_device, segments
 from rnnjax.ragged import ragged
 from rnnjax.text import user_cache
 
@@ -81,6 +82,20 @@ def test_interrupted_and_resumed_it_ends_as_if_undisturbed(file, tmp_path):
     resumed = train(prepared, program, 0, Console(quiet=True), "", tmp_path / "c", {})
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
     assert resumed.scores == whole.scores
+
+
+def test_scores_are_of_the_part_asked_for(file):
+    prepared = prepare(settings(file))
+    program = make_program(prepared)
+    params = program.init(jax.random.key(3)).params
+    model, length = make_classifier(prepared), prepared.boundaries[-1]
+    for name in ("validation", "test"):
+        part = prepared.parts[name]
+        batches = segments(part.rows.lengths, prepared.boundaries, 8, program.steps_per_call, by_length=True)
+        _, correct, count = sum(program.sums(params, one, name) for one in batches)
+        xs, lengths = cut(on_device(part), np.arange(len(part.labels)), length, "after")
+        expected = (model.apply(jax.device_get(params), xs, lengths)[:, 0] > 0) == part.labels
+        assert (correct, count) == (expected.sum(), len(part.labels))
 
 
 @pytest.mark.parametrize("by_length", [True, False])
