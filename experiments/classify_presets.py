@@ -136,21 +136,8 @@ agnews = partial(Settings, dataset=AG_NEWS, masked=False, batching="random", emb
 PRESETS: dict[str, Settings] = {
     # Keras' LSTM example on IMDB
     "imdb-keras": imdb_keras(),
-    # the same sizes and data; every other choice free
-    "imdb-keras-best": imdb_keras(
-        cell="lstm",
-        tokenizer="words",
-        masked=True,
-        pad="after",
-        pooling="max",
-        bidirectional=False,
-        dropout_recurrent=0.0,
-        dropout_inputs=0.3,
-        dropout_readout=0.3,
-        num_buckets=2,
-        learning_rate=2e-3,
-        schedule="linear",
-    ),
+    # the same sizes and data; every other choice free (made on 5,000 of the training texts)
+    "imdb-keras-best": imdb_keras(vectors="ppmi", dropout_inputs=0.4, schedule="linear", num_epochs=3),
     # a vanilla RNN by hand on 50 content words and fixed 50-d vectors
     "imdb-numpy": Settings(
         split="0.67/0/0.33",
