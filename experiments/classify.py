@@ -27,14 +27,21 @@ from experiments.plots import style
 from experiments.record import provenance, record, replace
 from experiments.spec import variant
 from experiments.start import start
+from experiments.table import figure, markdown
 from rnnjax.errors import unknown
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
+FALL = 0.05  # of validation accuracy, that is reported
 TEXT = """Texts in, one class out. Presets with the name of a published system have its sizes, data and number of
 epochs; those that end in "-best" have the same sizes and data, and free choice of the rest. Where a preset has a
 validation set, it chose the epoch; otherwise the last one counts. The test set chooses nothing. What follows a preset's
 name was changed on the command line. `classify_presets.py` holds all settings."""
+
+FALLS = f"""Where validation accuracy fell by {FALL} or more from one evaluation to the next, the largest gradient norm
+in between is set beside the median of this run's other epochs. The gradient of a recurrent network grows by orders of
+magnitude where the product of its Jacobians does (Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, section 2); a few
+steps with such a gradient undo epochs of learning. `clip_norm` bounds them, as in imdb-packed-best."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -195,12 +202,31 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     keep_curves(folder / CURVES, pd.DataFrame(curves))
     plots = plot_all(folder)
-    return record(folder, rows, title="Text classification", text=TEXT, plots=plots)
+    text = "\n\n".join([TEXT, *falls(pd.read_csv(folder / CURVES))])
+    return record(folder, rows, title="Text classification", text=text, plots=plots)
 
 
 def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
     per_epoch = max(e["chunk"] for e in one.fitted.history) / settings.num_epochs
     return round(entry["chunk"] / per_epoch, 3)
+
+
+def falls(curves: pd.DataFrame) -> list[str]:
+    """Paragraphs on every fall of validation accuracy from one evaluation to the next, and the gradient that did it."""
+    lines = []
+    for (preset, seed), rows in curves.groupby(["preset", "seed"]):
+        by_epoch = rows.pivot(index="epoch", columns="quantity", values="value")
+        if "validation_accuracy" not in by_epoch:
+            continue
+        accuracy, norm = by_epoch["validation_accuracy"], by_epoch["gradient_norm"]
+        before = accuracy.shift()
+        for epoch in accuracy.index[before - accuracy >= FALL]:
+            others = norm.drop(epoch).median()
+            lines.append([preset, seed, epoch, *map(figure, (before[epoch], accuracy[epoch], norm[epoch], others))])
+    if not lines:
+        return []
+    header = ["preset", "seed", "epoch", "accuracy before", "after", "largest gradient norm", "median of other epochs"]
+    return [FALLS, markdown(header, lines)]
 
 
 def keep_curves(path: Path, new: pd.DataFrame) -> None:
