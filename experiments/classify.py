@@ -39,9 +39,11 @@ validation set, it chose the epoch; otherwise the last one counts. The test set 
 name was changed on the command line. `classify_presets.py` holds all settings."""
 
 FALLS = f"""Where validation accuracy fell by {FALL} or more from one evaluation to the next, the largest gradient norm
-in between is set beside the median of this run's other epochs. The gradient of a recurrent network grows by orders of
-magnitude where the product of its Jacobians does (Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, section 2); a few
-steps with such a gradient undo epochs of learning. `clip_norm` bounds them, as in imdb-packed-best."""
+in between is set beside the median of this run's other epochs, with the number of epochs that had as large a one and no
+fall. The gradient of a tanh network explodes where the product of its Jacobians does (Pascanu, Mikolov & Bengio 2013,
+arXiv:1211.5063, section 2), and with a constant learning rate the steps it makes are not small ones: a fall goes with a
+gradient above the median, but not every such gradient with a fall. imdb-packed-best has `clip_norm` and a learning rate
+that goes to zero."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -212,7 +214,7 @@ def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
 
 
 def falls(curves: pd.DataFrame) -> list[str]:
-    """Paragraphs on every fall of validation accuracy from one evaluation to the next, and the gradient that did it."""
+    """Paragraphs on every fall of validation accuracy from one evaluation to the next, and the gradient beside it."""
     lines = []
     for (preset, seed), rows in curves.groupby(["preset", "seed"]):
         by_epoch = rows.pivot(index="epoch", columns="quantity", values="value")
@@ -220,13 +222,14 @@ def falls(curves: pd.DataFrame) -> list[str]:
             continue
         accuracy, norm = by_epoch["validation_accuracy"], by_epoch["gradient_norm"]
         before = accuracy.shift()
-        for epoch in accuracy.index[before - accuracy >= FALL]:
-            others = norm.drop(epoch).median()
-            lines.append([preset, seed, epoch, *map(figure, (before[epoch], accuracy[epoch], norm[epoch], others))])
+        fell = before - accuracy >= FALL
+        for epoch in accuracy.index[fell]:
+            values = (before[epoch], accuracy[epoch], norm[epoch], norm.drop(epoch).median())
+            lines.append([preset, seed, epoch, *map(figure, values), (norm[~fell] >= norm[epoch]).sum()])
     if not lines:
         return []
-    header = ["preset", "seed", "epoch", "accuracy before", "after", "largest gradient norm", "median of other epochs"]
-    return [FALLS, markdown(header, lines)]
+    columns = ("preset", "seed", "epoch", "accuracy before", "after", "largest norm", "median of others", "no fall")
+    return [FALLS, markdown(columns, lines)]
 
 
 def keep_curves(path: Path, new: pd.DataFrame) -> None:

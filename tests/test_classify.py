@@ -133,7 +133,7 @@ def test_word_vectors_of_a_file_are_the_embedding(file, tmp_path):
     np.testing.assert_array_equal(one.params.embedding, prepared.table)  # not tuned
 
 
-def test_falls_stand_beside_the_gradient_that_did_them():
+def test_falls_stand_beside_the_largest_gradient():
     rows = []
     for preset, accuracies in {"steady": [0.6, 0.7, 0.66], "falling": [0.7, 0.8, 0.55]}.items():
         for epoch, accuracy in enumerate(accuracies, 1):
@@ -141,7 +141,7 @@ def test_falls_stand_beside_the_gradient_that_did_them():
             rows.append((preset, 0, epoch, "gradient_norm", 900.0 if accuracy == 0.55 else 10.0 + epoch))
     curves = pd.DataFrame(rows, columns=["preset", "seed", "epoch", "quantity", "value"])
     text = "\n".join(classify.falls(curves))
-    assert "| falling | 0 | 3 | 0.8 | 0.55 | 900 | 11.5 |" in text
+    assert "| falling | 0 | 3 | 0.8 | 0.55 | 900 | 11.5 | 0 |" in text
     assert "steady" not in text
     assert classify.falls(curves[curves.preset == "steady"]) == []
     assert classify.falls(curves[curves.quantity == "gradient_norm"]) == []
