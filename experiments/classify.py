@@ -41,9 +41,9 @@ name was changed on the command line. `classify_presets.py` holds all settings."
 FALLS = f"""Where validation accuracy fell by {FALL} or more from one evaluation to the next, the largest gradient norm
 in between is set beside the median of this run's other epochs, with the number of epochs that had as large a one and no
 fall. The gradient of a tanh network explodes where the product of its Jacobians does (Pascanu, Mikolov & Bengio 2013,
-arXiv:1211.5063, section 2), and with a constant learning rate the steps it makes are not small ones: a fall goes with a
-gradient above the median, but not every such gradient with a fall. imdb-packed-best has `clip_norm` and a learning rate
-that goes to zero."""
+arXiv:1211.5063, section 2), and with a constant learning rate the steps it makes are not small ones; that falls come of
+it takes both, a norm above the others and few epochs with as large a one and no fall. imdb-packed-best has `clip_norm`
+and a learning rate that goes to zero."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -202,10 +202,9 @@ def write(
                 for k, v in values.items()
             ]
     folder.mkdir(parents=True, exist_ok=True)
-    keep_curves(folder / CURVES, pd.DataFrame(curves))
-    plots = plot_all(folder)
-    text = "\n\n".join([TEXT, *falls(pd.read_csv(folder / CURVES))])
-    return record(folder, rows, title="Text classification", text=text, plots=plots)
+    kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
+    text = "\n\n".join([TEXT, *falls(kept)])
+    return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
 
 
 def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
@@ -232,16 +231,16 @@ def falls(curves: pd.DataFrame) -> list[str]:
     return [FALLS, markdown(columns, lines)]
 
 
-def keep_curves(path: Path, new: pd.DataFrame) -> None:
-    """Curves of a preset and seed replace its older ones."""
+def keep_curves(path: Path, new: pd.DataFrame) -> pd.DataFrame:
+    """All curves there are now: those of a preset and seed replace its older ones."""
     if path.exists():
         new = replace(pd.read_csv(path), new, ["preset", "seed"])
     new.to_csv(path, index=False)
+    return new
 
 
-def plot_all(folder: Path) -> dict[str, str]:
+def plot_all(folder: Path, curves: pd.DataFrame) -> dict[str, str]:
     """Validation accuracy and gradient norm by epoch of the presets trained for several; names and captions."""
-    curves = pd.read_csv(folder / CURVES)
     several = curves.groupby("preset")["epoch"].nunique()
     presets = [name for name in several.index[several > 1]]
     shown = curves[curves["preset"].isin(presets) & (curves["quantity"] == "validation_accuracy")]
