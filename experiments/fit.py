@@ -174,9 +174,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no trained model: no {CONFIG} there")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}; delete the folder or give another") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no settings by name; delete the folder or give another")
+    return config
 
 
 def _score(entry: Mapping[str, float], score: str | None) -> float:

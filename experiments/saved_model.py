@@ -1,6 +1,7 @@
 """A language model in a folder, config.json, vocabulary.json and checkpoints/: written here, read on any machine."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -12,12 +13,19 @@ import jax
 import numpy as np
 
 from experiments.corpus import END, UNKNOWN, Corpus, Vocabulary
-from experiments.fit import check_config, read_config
+from experiments.fit import CONFIG, check_config, read_config
 from experiments.language_model import LanguageModel, Settings, make_language_model
+from experiments.spec import check_named_by_file
 from rnnjax.checkpoint import Checkpoints
 from rnnjax.decode import Options, generate
 
 VOCABULARY = "vocabulary.json"
+LARGEST_SIZE = 2**16  # of one layer, window or batch that a file may ask for
+
+
+def digest_of(tokens: Sequence[str]) -> str:
+    """What config.json holds of a vocabulary: the same tokens in another order have another one."""
+    return hashlib.sha256(json.dumps(list(tokens), ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 class Generator(NamedTuple):
@@ -82,40 +90,91 @@ def untrained(settings: Settings, corpus: Corpus) -> Generator:
     return Generator(settings, corpus.vocabulary, start_of(settings, corpus), corpus.num_texts > 1, lm, None)
 
 
-def save(folder: Path, generator: Generator, config: dict[str, Any]) -> None:
-    """Make the folder that of this training: config.json, from `config` and the settings, and vocabulary.json.
+def save(folder: Path, generator: Generator, config: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder that of this training: config.json and vocabulary.json. What config.json holds is returned.
 
     Raises:
       ValueError: it is that of another one; nothing is changed then.
     """
+    begun_without = (Path(folder) / CONFIG).exists() and "vocabulary_digest" not in read_config(folder)
+    digest = {} if begun_without else {"vocabulary_digest": digest_of(generator.vocabulary.tokens)}
+    config = config | digest
     check_config(folder, config)
     content = {"start": generator.start, "ends": generator.ends, "tokens": generator.vocabulary.tokens}
     path = Path(folder) / VOCABULARY
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
+    return config
 
 
-def load(folder: Path, warn: Callable[[str], None] = print) -> Generator:
+def settings_from(config: dict[str, Any], path: Path, trust_code: bool = False) -> Settings:
+    """The settings of a model's config.json, every field checked before it is used.
+
+    Raises:
+      ValueError: a field that is missing, of another type or out of range; a cell that would import a module.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    if missing := [name for name in fields if name not in config]:
+        raise ValueError(f"{path} is no language model's: it lacks {', '.join(missing)}")
+    values = {name: math.inf if config[name] == "inf" else config[name] for name in fields}
+    for name, value in values.items():
+        kinds = {bool: bool, int: int, float: (int, float), str: str, int | None: (int, type(None))}[fields[name].type]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and fields[name].type is not bool):
+            wanted = getattr(fields[name].type, "__name__", str(fields[name].type))
+            raise ValueError(f"{path}: {name} is {value!r}, not of type {wanted}")
+    check_named_by_file(values["cell"], str(path), trust_code)
+    settings = Settings(**values)
+    for name in ("hidden_size", "embedding_size", "num_layers", "seq_len", "batch_size"):
+        if getattr(settings, name) > LARGEST_SIZE:
+            raise ValueError(f"{path}: {name} is {getattr(settings, name)}, above the {LARGEST_SIZE} that can be")
+    try:
+        settings.check()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return settings
+
+
+def vocabulary_from(content: Any, path: Path) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    """Tokens, the ids generation starts after, and whether ends were learnt, from what vocabulary.json holds."""
+    damaged = f"{path} is damaged: {{}}; bring it from where the model was trained"
+    if not isinstance(content, dict) or not {"tokens", "start", "ends"} <= set(content):
+        raise ValueError(damaged.format("it is not an object with tokens, start and ends"))
+    tokens, start, ends = content["tokens"], content["start"], content["ends"]
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError(damaged.format("tokens is not a list of texts"))
+    if len(set(tokens)) != len(tokens) or len(tokens) <= UNKNOWN:
+        raise ValueError(damaged.format("tokens holds one twice, or too few"))
+    if not isinstance(start, list) or not all(type(i) is int and 0 <= i < len(tokens) for i in start):
+        raise ValueError(damaged.format(f"start is not a list of whole numbers below {len(tokens)}"))
+    if not isinstance(ends, bool):
+        raise ValueError(damaged.format("ends is neither true nor false"))
+    return tuple(tokens), tuple(start), ends
+
+
+def load(folder: Path, warn: Callable[[str], None] = print, trust_code: bool = False) -> Generator:
     """The model of a folder, with the parameters that validated best.
+
+    A file never chooses what code runs: a cell that is not of CELLS is imported only with `trust_code`.
 
     Raises:
       FileNotFoundError, ValueError: no model, a damaged file, no checkpoint that can be read.
     """
     folder = Path(folder)
     config = read_config(folder)
-    names = [field.name for field in dataclasses.fields(Settings)]
-    if missing := [name for name in names if name not in config]:
-        raise ValueError(f"{folder / 'config.json'} is no language model's: it lacks {', '.join(missing)}")
-    settings = Settings(**{name: math.inf if config[name] == "inf" else config[name] for name in names})
+    settings = settings_from(config, folder / "config.json", trust_code)
     path = folder / VOCABULARY
     if not path.exists():
         raise FileNotFoundError(f"{folder} lacks {VOCABULARY}: bring it from where the model was trained")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        tokens, start, ends = tuple(content["tokens"]), tuple(content["start"]), content["ends"]
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error!r}; bring it from where the model was trained") from error
+    tokens, start, ends = vocabulary_from(content, path)
+    if config.get("vocabulary_digest", digest_of(tokens)) != digest_of(tokens):
+        raise ValueError(
+            f"{path} does not belong to these weights: its tokens are not those the model was trained with"
+        )
     lm = make_language_model(settings, len(tokens))
     none = f"{folder} holds no checkpoint yet: the training has not come to its first evaluation"
     if not (folder / "checkpoints").is_dir():

@@ -71,6 +71,14 @@ class Trial:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
+# Factories of this project's own sweeps, by the names that its results hold.
+OWN_CELLS = (
+    "experiments.remedies:rnn",
+    *(
+        f"experiments.advice:{name}"
+        for name in ("normalised", "glorot", "small", "dropped_inputs", "dropped_recurrent")
+    ),
+)
 # Fields that are part of an id only where they are not at their default, so that ids from before they came still hold.
 ADDED = ("label", "omega", "auxiliary", "auxiliary_lag")
 
@@ -193,6 +201,25 @@ def variant(cell: str) -> str:
     """The label of a cell and its options in tables: "lstm forget_bias=3"."""
     name, options = parse_cell(cell)
     return " ".join([name, *(f"{k}={v}" for k, v in options.items())])
+
+
+def check_named_by_file(cell: str, where: str, trust_code: bool = False) -> None:
+    """Refuse a cell of a file's word that is not one of CELLS: a file never chooses which module is imported.
+
+    Raises:
+      ValueError: it names a module, and the user has not said that code it names may run; or it is no text.
+    """
+    if not isinstance(cell, str):
+        raise ValueError(f"{where}: cell {cell!r} is not a text such as 'lstm:forget_bias=1'")
+    name, _ = parse_cell(cell)
+    if name in CELLS or name in OWN_CELLS or trust_code:
+        return
+    if ":" not in name:
+        raise ValueError(f"{where}: {unknown('cell', name, CELLS)}")
+    raise ValueError(
+        f"{where}: cell {name!r} would import a module, and so run code, because a file says so; nothing was imported. "
+        "If you trust that file and that module, say so with --trust-code"
+    )
 
 
 def factory_of(name: str) -> Callable[..., Cell]:

@@ -93,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--length", type=int, default=500, help="tokens of each (default 500)")
     make.add_argument("--seed", type=int, default=0)
     make.add_argument("--out", metavar="FILE", help="write the texts there, in UTF-8")
+    trust = "import the module that the model's config.json names for its cell"
+    make.add_argument("--trust-code", action="store_true", help=trust)
     make.add_argument("--speed", action="store_true", help="measure characters a second at batch 1 and 64")
     return p
 
@@ -181,7 +183,7 @@ def train(
     """Train one model, measure it, print and return its rows, which begin with `what`."""
     settings, seed = untried.settings, what["seed"]
     config = {**plain(dataclasses.asdict(settings)), "dataset": corpus.name, "corpus": corpus.sha256, "seed": seed}
-    save(folder, untried, config)
+    config = save(folder, untried, config)
     latest: dict[float, str] = {}
 
     def evaluate(state) -> dict[str, float]:
@@ -256,7 +258,7 @@ def write(console: Console, args: argparse.Namespace) -> None:
         raise ValueError(f"--top-k {args.top_k} must be at least 1, or 0 for all")
     if not 0 < args.top_p <= 1:
         raise ValueError(f"--top-p {args.top_p} must be above 0 and at most 1")
-    generator = load(args.model, warn=lambda text: console.print(text, markup=False))
+    generator = load(args.model, lambda text: console.print(text, markup=False), args.trust_code)
     begins = generator.encode(args.prefix, args.skip_unknown)
     prefix = generator.vocabulary.decode(begins)
     options = {

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from experiments.ranking import longest_solved, pairs, ranking as ranked_by_reach, reach_text, solved_of_run
 from experiments.record import command
-from experiments.spec import build_cell
+from experiments.spec import build_cell, check_named_by_file
 from experiments.start import start
 from experiments.table import figure, horizon_text, markdown, read_runs, summary
 from rnnjax.parallel import compiler_options
@@ -121,7 +121,9 @@ def reach_by_cost(ranked: pd.DataFrame) -> Figure:
     return drawn
 
 
-def costs(runs: pd.DataFrame, path: Path, rounds: int, again: bool, console: Console) -> pd.DataFrame:
+def costs(
+    runs: pd.DataFrame, path: Path, rounds: int, again: bool, console: Console, trust_code: bool = False
+) -> pd.DataFrame:
     """The time of a training step of every variant: from the file where it has it at this size, else measured."""
     sizes = runs.drop_duplicates("variant")  # the first task's, the others' differ a little
     columns = ["variant", "milliseconds", "hidden_size", "num_params"]
@@ -130,6 +132,7 @@ def costs(runs: pd.DataFrame, path: Path, rounds: int, again: bool, console: Con
     missing = [one for one in sizes.itertuples() if (one.variant, one.hidden_size) not in known]
     for one in track(missing, "timing training steps", console=console, disable=not missing):
         cell = ":".join(one.variant.split(" "))
+        check_named_by_file(cell, f"{path.parent / 'runs.csv'}", trust_code)
         input_size = make_task(one.task, int(one.seq_len)).input_size
         milliseconds = step_milliseconds(cell, int(one.hidden_size), input_size, rounds)
         known[one.variant, one.hidden_size] = float(f"{milliseconds:.5g}")
@@ -142,7 +145,7 @@ def costs(runs: pd.DataFrame, path: Path, rounds: int, again: bool, console: Con
 def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
     folder = Path(args.folder)
     runs = read_runs(folder)
-    cost = costs(runs, folder / "cost.csv", args.rounds, args.again, console)
+    cost = costs(runs, folder / "cost.csv", args.rounds, args.again, console, args.trust_code)
     cells = summary(runs)
     ranked = ranking(cells, cost)
     seeds = " to ".join(map(str, sorted({int(cells["n"].min()), int(cells["n"].max())})))
@@ -166,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m experiments.zoo_report", description=__doc__.splitlines()[0])
     p.add_argument("folder", nargs="?", default="results/zoo", metavar="DIR", help="default results/zoo")
     p.add_argument("--rounds", type=int, default=9, help="timed steps of each cell (default 9)")
+    p.add_argument("--trust-code", action="store_true", help="import modules that runs.csv names for cells")
     p.add_argument("--again", action="store_true", help="time every cell, also those that cost.csv has")
     return p
 

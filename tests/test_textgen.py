@@ -422,3 +422,65 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, capsys):
         assert textgen.main(["train", "--data-dir", str(tmp_path), "--model", str(tmp_path / "model"), *options]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+# --- what a stranger's folder says ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_model(tmp_path):
+    """The folder of a model trained for one epoch."""
+    (tmp_path / "book.txt").write_text(BOOK)
+    train = ["train", str(tmp_path / "book.txt"), "--model", str(tmp_path / "m"), "--preset", "small"]
+    assert textgen.main([*train, "--epochs", "1", "--hidden-size", "8", "--seq-len", "16", "--batch-size", "4"]) == 0
+    return tmp_path / "m"
+
+
+def test_a_model_folder_runs_no_code_and_its_fields_are_checked(small_model, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = small_model / "config.json"
+    whole = json.loads(path.read_text())
+    hostile = {
+        "cell": ("os:system", "os.path:join", "evil:cell", "lstmm", 7, None, "lstm:forget_bias=[1]"),
+        "hidden_size": ("touch ran", -1, 0, 10**9, 2.5, True, None, [8], "8"),
+        "num_layers": (0, 10**9, "2"),
+        "embedding_size": (-1, 10**12),
+        "level": ("../../etc", 3),
+        "mode": ("eval",),
+        "dropout": (2, "no", -0.5),
+        "learning_rate": (0, -1, "fast"),
+    }
+    for field, values in hostile.items():
+        for value in values:
+            path.write_text(json.dumps({**whole, field: value}))
+            assert textgen.main(["generate", "--model", str(small_model)]) == 2, (field, value)
+            said = capsys.readouterr().err
+            assert "config.json" in said, (field, value, said)
+            assert "Traceback" not in said, (field, value, said)
+    path.write_text(json.dumps({**whole, "cell": "os:system", "hidden_size": "touch ran"}))
+    assert textgen.main(["generate", "--model", str(small_model)]) == 2
+    path.write_text(json.dumps({**whole, "cell": "os:system"}))
+    assert textgen.main(["generate", "--model", str(small_model)]) == 2
+    assert "--trust-code" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+    path.write_text("[]")
+    assert textgen.main(["generate", "--model", str(small_model)]) == 2
+
+
+def test_a_vocabulary_that_is_not_the_weights_own_is_noticed(small_model, capsys):
+    path = small_model / "vocabulary.json"
+    whole = json.loads(path.read_text())
+    assert textgen.main(["generate", "--model", str(small_model), "--length", "5"]) == 0
+    tokens = whole["tokens"]
+    for changed in (
+        {"tokens": [*tokens[:2], *tokens[:1:-1]]},  # of the same size, in another order
+        {"tokens": tokens[:-1]},
+        {"tokens": [*tokens[:-1], 5]},
+        {"tokens": [*tokens[:-1], tokens[0]]},
+        {"start": [10**9]},
+        {"start": "no"},
+        {"ends": 1},
+    ):
+        path.write_text(json.dumps({**whole, **changed}))
+        assert textgen.main(["generate", "--model", str(small_model)]) == 2, changed
+        assert "vocabulary.json" in capsys.readouterr().err
