@@ -18,20 +18,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.table import (
+from experiments.shared.numbers import bootstrap, figure, markdown, percent
+from experiments.sweep.table import (
     KEYS,
     METRICS,
     SETTINGS,
     SIZES,
     best_rows,
-    bootstrap,
     center,
     diverged,
-    figure,
-    markdown,
     name_sizes,
     outcomes,
-    percent,
     read_runs,
     varying,
 )

@@ -4,7 +4,7 @@ python -m experiments.sweep forget_bias           a few minutes on 2 cores
 python -m experiments.sweep forget_bias --full
 """
 
-from experiments.spec import Sweep, Trial
+from experiments.sweep.spec import Sweep, Trial
 
 SWEEP = Sweep(
     name="forget_bias",

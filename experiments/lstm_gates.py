@@ -4,7 +4,7 @@ python -m experiments.sweep lstm_gates            under 3 minutes on 2 cores
 python -m experiments.sweep lstm_gates --full     about an hour on 2 cores
 """
 
-from experiments.spec import Sweep, Trial
+from experiments.sweep.spec import Sweep, Trial
 
 SWEEP = Sweep(
     name="lstm_gates",

@@ -7,7 +7,7 @@
 Both need the data set ylecun/mnist, from the Hub or below --data-dir.
 """
 
-from experiments.spec import Sweep, Trial
+from experiments.sweep.spec import Sweep, Trial
 
 STEPS_PER_EPOCH = 55_000 // 50  # training images by batch size
 

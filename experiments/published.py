@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.record import TEXT, mean_interval
-from experiments.table import figure, markdown
+from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.results import TEXT
 
 FIGURES = Path(__file__).with_suffix(".csv")
 HEADER = ["task", "source", "metric", "published", "ours", "95 % interval", "n", "better?", "what differs"]

@@ -6,7 +6,7 @@ serve wherever they exist. Biases: a number, `Uniform(low, high)`, `Normal(std)`
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,3 +115,17 @@ def gate_params(
         U=per_gate(recurrent_init, key_U, hidden_size, hidden_size, len(biases)),
         b=jnp.concatenate([bias(value, k, hidden_size) for value, k in zip(biases, keys_b, strict=True)]),
     )
+
+
+def rotations(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+    """H/2 rotations of the plane by angles from U[-π, π]: a unitary diagonal matrix in real numbers.
+
+    The start of a diagonal of phases (Arjovsky, Shah & Bengio 2016, arXiv:1511.06464, section 4.1). An odd last unit
+    keeps its value.
+    """
+    size = shape[0]
+    angle = jax.random.uniform(key, (size // 2,), dtype, -jnp.pi, jnp.pi)
+    even = 2 * jnp.arange(size // 2)
+    matrix = jnp.eye(size, dtype=dtype)
+    matrix = matrix.at[even, even].set(jnp.cos(angle)).at[even + 1, even + 1].set(jnp.cos(angle))
+    return matrix.at[even, even + 1].set(jnp.sin(angle)).at[even + 1, even].set(-jnp.sin(angle))

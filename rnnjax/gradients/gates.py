@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell
 from rnnjax.gradients.tangents import as_map, one_by_one
-from rnnjax.harvest import harvest
+from rnnjax.harvesting import harvest
 
 STUCK = 0.1  # a gate below this, or above 1 - this, is saturated
 CLEAR = 0.5  # the least correlation by which a gate is said to keep

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnjax.cell import Array, Cell, check_size
-from rnnjax.compose import Layer, layer
+from rnnjax.wrappers.layers import Layer, layer
 
 
 class RNN(nnx.Module):

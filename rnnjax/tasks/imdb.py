@@ -3,11 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax import text
-from rnnjax.ragged import pad, take, truncate
+from rnnjax.data.ragged import pad, take, truncate
+from rnnjax.data.texts import load_texts
+from rnnjax.data.tokens import tokenise
+from rnnjax.data.vocabulary import build_vocabulary, encode_all
+from rnnjax.data.word_vectors import ppmi_svd
+from rnnjax.files import user_cache
 from rnnjax.tasks.base import Example, Task, cross_entropy, fewer_than_1_percent_wrong, share_right
 from rnnjax.tasks.mnist import chance
-from rnnjax.word_vectors import ppmi_svd
 
 IMDB = "stanfordnlp/imdb"
 NUM_WORDS, VOCAB_SIZE, VECTOR_SIZE = 50, 5000, 50
@@ -25,8 +28,8 @@ def imdb_vectors(data_dir=None) -> Task:
     Chance: the two classes are equally frequent in the test split; 1/2 and log 2.
     Reference: Maas et al. 2011, ACL, "Learning word vectors for sentiment analysis" (the data).
     """
-    train, test = (text.load_texts(IMDB, split, data_dir=data_dir) for split in ("train", "test"))
-    tokens = text.tokenise(train.texts + test.texts, "content_words", text.user_cache())
+    train, test = (load_texts(IMDB, split, data_dir=data_dir) for split in ("train", "test"))
+    tokens = tokenise(train.texts + test.texts, "content_words", user_cache())
     tokens = tokens._replace(ids=truncate(tokens.ids, NUM_WORDS))
     order = np.random.default_rng(SPLIT_SEED).permutation(len(train.texts))
     cut = len(order) - NUM_VALIDATION
@@ -35,8 +38,8 @@ def imdb_vectors(data_dir=None) -> Task:
         "validation": order[cut:],
         "test": np.arange(len(test.texts)) + len(train.texts),
     }
-    vocabulary = text.build_vocabulary(tokens._replace(ids=take(tokens.ids, rows["train"])), VOCAB_SIZE)
-    ids = text.encode_all(vocabulary, tokens)
+    vocabulary = build_vocabulary(tokens._replace(ids=take(tokens.ids, rows["train"])), VOCAB_SIZE)
+    ids = encode_all(vocabulary, tokens)
     table = ppmi_svd(take(ids, rows["train"]), vocabulary.size, size=VECTOR_SIZE)
     table = table / table[2:].std()
     labels = np.concatenate([train.labels, test.labels])

@@ -13,7 +13,7 @@ the test split (0.1135).
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax import data
+from rnnjax.data import hub as data
 from rnnjax.tasks.base import Example, Task, cross_entropy, fewer_than_1_percent_wrong, share_right
 
 NUM_CLASSES = 10

@@ -1,0 +1,176 @@
+"""Advice on training recurrent networks, tested: optimizers, clipping, normalisation, initialisation, penalties.
+
+    python -m experiments.advice              the synthetic task, 3 seeds
+    python -m experiments.advice --full       IMDB too (from the Hub, or below --data-dir), 5 seeds
+
+Every piece of advice is one change of the same base: an LSTM with forget bias 0 and orthogonal recurrent matrices,
+trained by Adam without clipping. Each has its own best of three learning rates, chosen on validation data.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from experiments.advice import ADVICE, BASE, PLOT, SWEEP
+from experiments.shared.cells import variant
+from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.provenance import command
+from experiments.shared.start import start
+from experiments.sweep.folder import Folder
+from experiments.sweep.main import execute
+from experiments.sweep.plan import plan
+from experiments.sweep.spec import parse_field
+from experiments.sweep.table import best_rows, read_runs
+
+
+def name_of(run: pd.Series) -> str:
+    """The piece of advice that a row of runs.csv tests."""
+    for name, change in ADVICE.items():
+        wanted = {"optimizer": "adam", "clip_norm": np.inf, "clip_value": np.inf, "l1": 0.0, "l2": 0.0}
+        wanted |= {"variant": variant(BASE)} | {k: v for k, v in change.items() if k != "cell"}
+        if "cell" in change:
+            wanted["variant"] = variant(change["cell"])
+        if all(run[field] == value for field, value in wanted.items()):
+            return name
+    raise ValueError(f"trial {run.trial_id} is none of the advice tested here")
+
+
+def verdicts(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per task and piece of advice: test accuracy, its difference to the base seed by seed, and a verdict.
+
+    Difference: mean over seeds and its 95 % interval by Student's t. A diverged run counts as accuracy 0.
+    """
+    runs = runs.assign(variant=[name_of(run) for _, run in runs.iterrows()])
+    best = best_rows(runs)
+    best["accuracy"] = best["test_accuracy"].where(~best["diverged"], 0.0)
+    rows = []
+    for task, of_task in best.groupby("task", sort=False):
+        accuracy = of_task.pivot(index="seed", columns="variant", values="accuracy")
+        rates = of_task.groupby("variant")["learning_rate"].first()
+        for name in ADVICE:
+            difference = accuracy[name] - accuracy["base"]
+            mean, low, high = mean_interval(difference.to_numpy())
+            verdict = "helps" if low > 0 else "hurts" if high < 0 else "no difference shown"
+            rows.append(
+                {
+                    "task": task,
+                    "advice": name,
+                    "accuracy": accuracy[name].mean(),
+                    "difference": mean,
+                    "low": low,
+                    "high": high,
+                    "verdict": "–" if name == "base" else verdict,
+                    "learning_rate": rates[name],
+                    "num_seeds": len(difference),
+                    "num_train": int(of_task["num_train"].iloc[0]),
+                    "num_test": int(of_task["num_test"].iloc[0]),
+                    "chance": of_task["chance_accuracy"].iloc[0],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def write_verdicts(folder: Path) -> Path:
+    """README.md and a plot from the runs of a folder."""
+    runs = read_runs(folder)
+    table = verdicts(runs)
+    plot(table, folder / PLOT)
+    config = json.loads((folder / "config.json").read_text())
+    made = "\n".join(
+        f"- {label}: {', '.join(map(str, runs[column].unique()))}"
+        for label, column in (("Commit", "git_commit"), ("Device", "device"), ("JAX", "jax_version"))
+    )
+    parts = ["# Advice on training recurrent networks, tested", SWEEP.question, SWEEP.expects]
+    parts += [f"```\n{config['command']}\n```", made]
+    for task, rows in table.groupby("task", sort=False):
+        first = rows.iloc[0]
+        parts.append(
+            f"## {task}\n\n{first.num_seeds} seeds, {first.num_train:,} training and {first.num_test:,} test examples; "
+            f"chance {figure(first.chance)}."
+        )
+        header = ["advice", "test accuracy", "difference to the base", "95 % interval", "verdict", "learning rate"]
+        lines = [
+            [
+                row.advice,
+                figure(row.accuracy),
+                "" if row.advice == "base" else f"{row.difference:+.4f}",
+                "" if row.advice == "base" else f"{row.low:+.4f} to {row.high:+.4f}",
+                row.verdict,
+                figure(row.learning_rate),
+            ]
+            for row in rows.itertuples()
+        ]
+        parts.append(markdown(header, lines))
+    parts.append(
+        f"Differences are seed by seed, with Student's t. With {len(table) - table.task.nunique()} comparisons some "
+        "5 % would be called a help or a harm by chance alone. Learning rates are the best of three by validation "
+        "loss, for every piece of advice on its own. Every run is a row of `runs.csv`."
+    )
+    parts.append(f"![Difference of test accuracy to the base, with 95 % intervals]({PLOT})")
+    readme = folder / "README.md"
+    readme.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return readme
+
+
+def plot(table: pd.DataFrame, path: Path) -> None:
+    """Differences with their intervals, a panel per task."""
+    shown = table[table.advice != "base"]
+    tasks = list(shown.task.unique())
+    figure_ = Figure(figsize=(4.2 + 3.4 * len(tasks), 5.2), layout="constrained")
+    colours = {"helps": "C0", "hurts": "C3", "no difference shown": "0.55"}
+    for axis, task in zip(np.atleast_1d(figure_.subplots(1, len(tasks), sharey=True)), tasks, strict=True):
+        rows = shown[shown.task == task].iloc[::-1]
+        for place, row in enumerate(rows.itertuples()):
+            axis.plot([row.low, row.high], [place, place], color=colours[row.verdict], linewidth=2)
+            axis.plot(row.difference, place, "o", color=colours[row.verdict], markersize=5)
+        axis.set_yticks(range(len(rows)), rows.advice)
+        axis.axvline(0, color="0.3", linewidth=0.8)
+        axis.set_xlabel("difference of test accuracy to the base")
+        axis.set_title(task, fontsize=11)
+        axis.grid(axis="x", color="0.92", linewidth=0.7)
+    figure_.savefig(path, dpi=144)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m experiments.advice",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--full", action="store_true", help="at the size that is reported, not the quick one")
+    p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="set a field of every trial")
+    p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
+    p.add_argument("--out", metavar="DIR", help="results folder (default results/advice-quick, or results/advice)")
+    p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    return start(run, parser(), argv, threads_per_core=4)
+
+
+def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
+    sweep = SWEEP.at_full_size() if args.full else SWEEP
+    if args.seeds is not None:
+        sweep = dataclasses.replace(sweep, axes={**sweep.axes, "seed": range(args.seeds)})
+    changes = dict(change.partition("=")[::2] for change in args.set)
+    base = dataclasses.replace(sweep.base, **{k: parse_field(k, v) for k, v in changes.items()})
+    sweep = dataclasses.replace(sweep, base=base)
+    folder = Folder(args.out or ("results/advice" if args.full else "results/advice-quick"))
+    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
+    folder.prepare(sweep, command("experiments.advice", argv))
+    execute(console, sweep, planned, folder, write_verdicts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Texts and labels as arrays: settings checked, data read, split, cut and sorted into buckets."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.classify.batches import PORTIONS, Part
+from experiments.classify.network import make_network
+from experiments.classify.presets import Settings
+from rnnjax.data.ragged import Ragged, make_buckets, take, truncate
+from rnnjax.data.texts import Texts, load_texts, split_of
+from rnnjax.data.tokens import TOKENIZERS, Tokens, tokenise
+from rnnjax.data.vocabulary import Vocabulary, build_vocabulary, encode_all
+from rnnjax.data.word_vectors import ppmi_svd, read_vectors, table_for
+from rnnjax.errors import unknown
+from rnnjax.files import user_cache
+from rnnjax.models.model import OUTPUTS
+from rnnjax.training.optimizers import OPTIMIZERS, SCHEDULES
+
+SPLIT_SEED = 0  # the split is the same for every seed
+CHOICES = {
+    "tokenizer": tuple(TOKENIZERS),
+    "keep": ("first", "last"),
+    "batching": ("buckets", "random"),
+    "pad": ("after", "before"),
+    "embedding_init": ("uniform", "normal"),
+    "pooling": tuple(name for name in OUTPUTS if name != "all"),
+    "readout": ("softmax", "sigmoid"),
+    "loss": ("cross_entropy", "squared_error"),
+    "optimizer": tuple(OPTIMIZERS),
+    "schedule": SCHEDULES,
+}
+
+
+class Prepared(NamedTuple):
+    """All that is the same for every seed."""
+
+    settings: Settings
+    vocabulary: Vocabulary
+    classes: tuple[str, ...]
+    parts: dict[str, Part]  # train, validation (may be empty), test
+    boundaries: tuple[int, ...]  # the lengths compiled
+    table: np.ndarray | None  # of given embeddings [V, E]
+    covered: float  # share of the vocabulary that has a given vector
+    seconds: float
+
+
+def check(settings: Settings) -> None:
+    """Raise ValueError for settings that do not fit, before anything is loaded."""
+    for field, allowed in CHOICES.items():
+        if getattr(settings, field) not in allowed:
+            raise ValueError(unknown(field, getattr(settings, field), allowed))
+    for field in ("num_buckets", "embedding_size", "hidden_size", "num_layers", "batch_size", "num_epochs"):
+        if getattr(settings, field) < 1:
+            raise ValueError(f"{field}={getattr(settings, field)} must be at least 1")
+    if settings.masked and settings.pad == "before":
+        raise ValueError("pad=before with masked=true: a network that stops at the end of a text needs it at the front")
+    if settings.readout == "softmax" and settings.num_outputs == 1:
+        raise ValueError(
+            "readout=softmax with num_outputs=1: the softmax of one number is 1 whatever it is, so nothing can be "
+            "learnt; use readout=sigmoid for one output, or two outputs"
+        )
+    if not 0 <= settings.dropout_words < 1:
+        raise ValueError(f"dropout_words={settings.dropout_words} must lie in [0, 1)")
+    if PORTIONS % settings.evals_per_epoch:
+        raise ValueError(f"evals_per_epoch={settings.evals_per_epoch} must divide {PORTIONS}")
+    split_sizes(settings)
+    make_network(settings)
+
+
+def split_sizes(settings: Settings) -> list[float] | None:
+    """The sizes of training, validation and test that a split names; None for the official one."""
+    if settings.split == "official":
+        return None
+    words = settings.split.split("/")
+    try:
+        sizes = [float(word) if "." in word else int(word) for word in words]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 3 or sizes[0] <= 0 or sizes[1] < 0 or sizes[2] <= 0:
+        raise ValueError(
+            f"split={settings.split!r} is not 'official', nor sizes of training, validation and test such as "
+            "34000/6000/10000 or 0.67/0/0.33"
+        )
+    shares = any(isinstance(size, float) for size in sizes)
+    return [float(size) for size in sizes] if shares else sizes
+
+
+def prepare(settings: Settings, data_dir: str | None = None) -> Prepared:
+    """Load, split, tokenise, number; vocabulary and word vectors come from the training texts alone.
+
+    Raises:
+      ValueError: whatever is wrong with settings or data, with what is allowed.
+    """
+    check(settings)
+    started = time.perf_counter()
+    texts, bounds = _load(settings, data_dir)
+    tokens = tokenise(texts.texts, settings.tokenizer, user_cache())
+    parts_rows = _split(settings, bounds, len(texts.texts))
+    cap = settings.max_tokens or int(max(tokens.ids.lengths.max(), 1))
+    shortened = tokens._replace(ids=truncate(tokens.ids, cap, settings.keep))
+    source = tokens if settings.whole_texts else shortened  # of vocabulary and vectors
+    train_rows = parts_rows["train"]
+    vocabulary_rows = train_rows[: settings.vocab_texts] if settings.vocab_texts else train_rows
+    vocabulary = build_vocabulary(_rows(source, vocabulary_rows), settings.vocab_size)
+    ids = encode_all(vocabulary, shortened)
+    parts = {name: Part(take(ids, rows), texts.labels[rows]) for name, rows in parts_rows.items()}
+    if len(np.unique(parts["train"].labels)) < 2:
+        raise ValueError(f"{settings.dataset}: one class only among the {len(train_rows)} training texts")
+    table, covered = _table(settings, vocabulary, lambda: encode_all(vocabulary, _rows(source, train_rows)))
+    boundaries = make_buckets(ids.lengths, settings.num_buckets, 1 if settings.num_buckets == 1 else 8)
+    return Prepared(
+        settings, vocabulary, texts.classes, parts, boundaries, table, covered, time.perf_counter() - started
+    )
+
+
+def _load(settings: Settings, data_dir: str | None) -> tuple[Texts, int | None]:
+    """All texts, and where the official test split begins."""
+    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
+    is_file = Path(settings.dataset).suffix.lower() in (".csv", ".tsv", ".parquet")
+    if settings.test_file and not is_file:
+        raise ValueError(f"test_file={settings.test_file!r} goes with a file as dataset, not {settings.dataset!r}")
+    if is_file:
+        columns["encoding"] = settings.encoding
+        train = load_texts(settings.dataset, **columns)
+        if not settings.test_file:
+            if settings.split == "official":
+                raise ValueError(f"{settings.dataset} is one split: give test_file=FILE, or split=0.8/0.1/0.1")
+            return train, None
+        test = load_texts(settings.test_file, classes=train.classes, **columns)
+    else:
+        train = load_texts(settings.dataset, "train", data_dir=data_dir, **columns)
+        test = load_texts(settings.dataset, "test", data_dir=data_dir, classes=train.classes, **columns)
+    both = Texts(train.texts + test.texts, np.concatenate([train.labels, test.labels]), train.classes)
+    return both, len(train.texts)
+
+
+def _split(settings: Settings, num_train: int | None, count: int) -> dict[str, np.ndarray]:
+    """Rows of each part, the same for every seed, in an order drawn once."""
+    sizes = split_sizes(settings)
+    names = ("train", "validation", "test")
+    if sizes is None:
+        if not 0 <= settings.num_validation < num_train:
+            raise ValueError(f"num_validation={settings.num_validation} must lie in 0 .. {num_train - 1}")
+        order = np.random.default_rng(SPLIT_SEED).permutation(num_train)
+        cut = num_train - settings.num_validation
+        return dict(zip(names, (order[:cut], order[cut:], np.arange(num_train, count)), strict=True))
+    if settings.num_validation:
+        raise ValueError("num_validation goes with split=official; another split has its size in the middle")
+    given = [(name, size) for name, size in zip(names, sizes, strict=True) if size]
+    rows = dict(zip([n for n, _ in given], split_of(count, [s for _, s in given], SPLIT_SEED), strict=True))
+    return {name: rows.get(name, np.zeros(0, int)) for name in names}
+
+
+def _rows(tokens: Tokens, rows: np.ndarray) -> Tokens:
+    return tokens._replace(ids=take(tokens.ids, rows))
+
+
+def _table(
+    settings: Settings, vocabulary: Vocabulary, training_texts: Callable[[], Ragged]
+) -> tuple[np.ndarray | None, float]:
+    """Given word vectors, and the share of the vocabulary that has one."""
+    if not settings.vectors:
+        return None, 0.0
+    if settings.vectors == "ppmi":
+        table = ppmi_svd(training_texts(), vocabulary.size, size=settings.embedding_size)
+        return table, float(np.any(table[2:] != 0, axis=1).mean())
+    vectors = read_vectors(settings.vectors, set(vocabulary.words))
+    if vectors.vectors.shape[1] != settings.embedding_size:
+        raise ValueError(
+            f"{settings.vectors} has vectors of {vectors.vectors.shape[1]} values, but embedding_size is "
+            f"{settings.embedding_size}"
+        )
+    return table_for(vocabulary, vectors)

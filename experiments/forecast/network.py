@@ -1,0 +1,236 @@
+"""Networks that forecast a series: all seeds, and all fits of a rolling origin, in one vmapped program.
+
+A network sees transformed values z and says the next one. At position i it sees z_i .. z_{i+lags-1}, the oldest first,
+and is to say z_{i+lags}. Forecasts further ahead feed what it said back to it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from rich.console import Console
+
+from experiments.shared.fit import fit
+from rnnjax.cell import Array, Cell
+from rnnjax.cells import lstm
+from rnnjax.compiling import compiler_options
+from rnnjax.data.series import windows
+from rnnjax.models.model import ModelParams, make_model
+from rnnjax.training.learner import Measured
+from rnnjax.training.optimizers import Hyper, make_optimizer
+
+NUM_CHUNKS = 20  # of a training, between which it reports and can be stopped
+
+
+class Pairs(NamedTuple):
+    """What networks see and are to say, by fit: each has transformed the series with its own constants."""
+
+    xs: Any  # [fits, T, lags]
+    targets: Any  # [fits, T]; the last position has none
+    known: Any  # [fits, T], whether the target belongs to the training part
+
+
+class Params(NamedTuple):
+    model: ModelParams
+    shortcut: Array | None  # [lags], from the values seen straight to the output
+
+
+class Learning(NamedTuple):
+    """Of one network; that of all has leaves [fits, seeds, ...]."""
+
+    params: Params
+    optimizer: Any
+    step: Array
+
+
+class Trained(NamedTuple):
+    params: Params  # leaves [fits, seeds, ...]
+    num_params: int  # of one network
+    seconds: float  # compilation included
+
+
+class Forecaster(NamedTuple):
+    """train(pairs, num_seeds, console, title) -> Trained
+
+    forecast(params, xs [fits, T, lags], positions [fits, K], horizon) -> z [fits, seeds, K, horizon]
+
+    Before position `warm_up` a network has not seen a whole window.
+    """
+
+    train: Callable[..., Trained]
+    forecast: Callable[..., np.ndarray]
+    warm_up: int
+
+
+def make_pairs(series: Sequence[np.ndarray], lags: int, num_known: Sequence[int]) -> Pairs:
+    """Pairs of a series [n] as each fit has transformed it, knowing the first num_known values of that.
+
+    Raises:
+      ValueError: a fit would have fewer than two pairs to learn from.
+    """
+    if min(num_known) < lags + 2:
+        raise ValueError(
+            f"too short: a fit would have {max(min(num_known), 0)} transformed values, but a network that sees the "
+            f"last {lags} needs at least {lags + 2}"
+        )
+    xs = np.stack([windows(z, lags) for z in series])
+    targets = np.stack([np.append(z[lags:], 0.0) for z in series])
+    known = np.arange(lags, lags + xs.shape[1]) < np.array(num_known)[:, None]
+    return Pairs(xs.astype(np.float32), targets.astype(np.float32), known)
+
+
+def lstm_keras(hidden_size: int) -> Cell:
+    """The LSTM of `lstm` with Keras' initial W: glorot uniform over all four gates together, so about half as large."""
+
+    def init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+        limit = np.sqrt(6 / (shape[0] + 4 * shape[1]))
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return lstm(hidden_size, kernel_init=init)
+
+
+def make_forecaster(
+    cell: Cell,
+    *,
+    window: int = 0,
+    shortcut: bool = False,
+    optimizer: str = "adam",
+    hyper: Hyper,
+    num_steps: int,
+    batch_size: int = 1,
+) -> Forecaster:
+    """A cell that reads values, and a linear readout that says the next one.
+
+    Args:
+      cell: the recurrent part.
+      window: 0 carries the state through the whole series, and every step of the optimizer uses all of the training
+        part; otherwise a network runs over so many steps from its initial state each time, and learns from batches of
+        such windows, in a new order every epoch.
+      shortcut: whether the output also has a linear term in the values seen, at first zero.
+      optimizer, hyper: of `make_optimizer`, mean squared error being the loss.
+      num_steps: steps of the optimizer.
+      batch_size: windows a step.
+    """
+    model = make_model(cell, 1, outputs="last" if window else "all")
+    transformation = make_optimizer(optimizer, hyper)
+    warm_up = max(window - 1, 0)
+
+    def cut(xs: Array) -> Array:
+        """The window that ends at each position, [T, window, lags]; the first ones begin with zeros."""
+        padded = jnp.concatenate([jnp.zeros((warm_up, xs.shape[1])), xs])
+        return padded[jnp.arange(len(xs))[:, None] + jnp.arange(window)]
+
+    def straight(params: Params, x: Array) -> Array | float:
+        return 0.0 if params.shortcut is None else x @ params.shortcut
+
+    def run(params: Params, xs: Array, carry: Any) -> tuple[Any, Array]:
+        """Going on from a carry: xs [T, *B, lags] -> carry, z [T, *B]."""
+        carry, outputs = model.run(params.model, xs, carry)
+        return carry, outputs[..., 0] + straight(params, xs)
+
+    def over_windows(params: Params, xs: Array) -> Array:
+        """[B] from windows [B, window, lags]."""
+        return model.apply(params.model, jnp.moveaxis(xs, 0, 1))[..., 0] + straight(params, xs[:, -1])
+
+    def loss(params: Params, xs: Array, targets: Array, known: Array) -> Array:
+        z = over_windows(params, xs) if window else run(params, xs, None)[1]
+        return jnp.sum(known * (z - targets) ** 2) / jnp.sum(known)
+
+    def batch(key: Array, step: Array, pairs: Pairs) -> tuple[Array, Array, Array]:
+        xs, targets, known = pairs
+        whole = known & (jnp.arange(len(known)) >= warm_up)
+        per_epoch = jnp.maximum(jnp.sum(whole) // batch_size, 1)
+        draw = jax.random.uniform(jax.random.fold_in(key, step // per_epoch), whole.shape)
+        order = jnp.argsort(jnp.where(whole, draw, 2.0))
+        take = lax.dynamic_slice_in_dim(order, step % per_epoch * batch_size, batch_size)
+        return cut(xs)[take], targets[take], whole[take]
+
+    def start(key: Array, lags: int) -> Learning:
+        params = Params(model.init(key, lags), jnp.zeros(lags) if shortcut else None)
+        return Learning(params, transformation.init(params), jnp.zeros((), jnp.int32))
+
+    def chunk(state: Learning, key: Array, pairs: Pairs, count: Array) -> tuple[Learning, Measured]:
+        def one(i: Array, running: tuple) -> tuple:
+            state, total, largest = running
+            part = batch(key, state.step, pairs) if window else pairs
+            value, gradient = jax.value_and_grad(loss)(state.params, *part)
+            updates, after = transformation.update(gradient, state.optimizer, state.params)
+            state = Learning(optax.apply_updates(state.params, updates), after, state.step + 1)
+            return state, total + value, jnp.maximum(largest, optax.tree.norm(gradient))
+
+        zero = jnp.zeros(())
+        state, total, largest = lax.fori_loop(0, count, one, (state, zero, zero))
+        return state, Measured(total / count, largest)
+
+    def everyone(function: Callable, over_seeds: tuple, over_fits: tuple) -> Callable:
+        mapped = jax.vmap(jax.vmap(function, over_seeds), over_fits)
+        return jax.jit(mapped, compiler_options=compiler_options())
+
+    run_chunk = everyone(chunk, (0, 0, None, None), (0, None, 0, None))
+
+    def train(pairs: Pairs, num_seeds: int, console: Console, title: str) -> Trained:
+        num_fits, _, lags = pairs.xs.shape
+        if window and batch_size > (least := int(pairs.known.sum(axis=1).min()) - warm_up):
+            raise ValueError(
+                f"batches of {batch_size} windows, but the shortest training part has {max(least, 0)} of {window} steps"
+            )
+        keys = jax.vmap(jax.random.key)(jnp.arange(num_seeds))
+        state = jax.vmap(lambda key: start(key, lags))(keys)
+        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_fits, *leaf.shape)), state)
+        size = -(-num_steps // NUM_CHUNKS)
+        num_chunks = -(-num_steps // size)
+
+        def one_chunk(state: Learning, i: int) -> tuple[Learning, Measured]:
+            state, measured = run_chunk(state, keys, pairs, jnp.int32(min(size, num_steps - i * size)))
+            return state, Measured(np.mean(measured.train_loss), np.max(measured.gradient_norm))
+
+        fitted = fit(
+            state,
+            one_chunk,
+            num_chunks,
+            evaluate=lambda state: {},
+            every=num_chunks,
+            score=None,
+            console=console,
+            title=title,
+        )
+        if fitted.diverged:
+            raise ValueError(f"{title}: the training loss became infinite or NaN; try a lower --learning-rate")
+        num_params = sum(leaf[0, 0].size for leaf in jax.tree.leaves(fitted.best))
+        return Trained(fitted.best, num_params, fitted.seconds)
+
+    def from_carries(params: Params, xs: Array, positions: Array, horizon: int) -> Array:
+        def step(carry, x):
+            return run(params, x[None], carry)[0], carry
+
+        def ahead(running, _):
+            carry, x = running
+            carry, z = run(params, x[None], carry)
+            return (carry, jnp.concatenate([x[:, 1:], z.T], axis=1)), z[0]
+
+        _, carries = lax.scan(step, cell.initial_carry(params.model.recurrent, ()), xs)
+        carries = jax.tree.map(lambda leaf: leaf[positions], carries)
+        return lax.scan(ahead, (carries, xs[positions]), length=horizon)[1].T
+
+    def from_windows(params: Params, xs: Array, positions: Array, horizon: int) -> Array:
+        def ahead(x, _):
+            z = over_windows(params, x)
+            new = jnp.concatenate([x[:, -1, 1:], z[:, None]], axis=1)
+            return jnp.concatenate([x[:, 1:], new[:, None]], axis=1), z
+
+        return lax.scan(ahead, cut(xs)[positions], length=horizon)[1].T
+
+    @cache
+    def compiled(horizon: int) -> Callable:
+        one = partial(from_windows if window else from_carries, horizon=horizon)
+        return everyone(one, (0, None, None), (0, 0, 0))
+
+    def forecast(params: Params, xs: np.ndarray, positions: np.ndarray, horizon: int) -> np.ndarray:
+        return np.asarray(compiled(horizon)(params, xs, positions), np.float64)
+
+    return Forecaster(train, forecast, warm_up)

@@ -1,0 +1,321 @@
+"""python -m experiments.seq2seq reverse|numbers-en|numbers-ru: encoder-decoders, with and without attention.
+
+Strings are reversed, and numbers written in English or Russian words. Exact-match accuracy by the length of the source,
+on lengths seen in training and not seen, by greedy and by beam decoding. `--write 4021` shows what a network makes of
+sources of your own.
+"""
+
+import argparse
+import dataclasses
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from rich.console import Console
+
+from experiments.seq2seq.network import (
+    CHUNK,
+    DECODINGS,
+    Data,
+    Program,
+    Settings,
+    accuracies,
+    make_data,
+    make_model,
+    make_program,
+    time_first,
+)
+from experiments.seq2seq.tasks import (
+    TASKS,
+    TEST,
+    Pairs,
+    Task,
+    Vocabulary,
+    held_out_sources,
+    longest_target,
+    make_task,
+    make_vocabulary,
+    pairs,
+)
+from experiments.shared.cells import variant
+from experiments.shared.fit import Fitted, fit, resumable
+from experiments.shared.looks import style
+from experiments.shared.provenance import provenance
+from experiments.shared.results import RUN, WHAT, record, replace
+from experiments.shared.start import start
+from rnnjax.errors import unknown
+from rnnjax.models.seq2seq import ATTENTION
+from rnnjax.training.optimizers import OPTIMIZERS
+
+PRESETS = {name: Settings() for name in TASKS}
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Train with each kind of attention, evaluate by length, record and write where asked."""
+    task = make_task(args.task)
+    chosen = {attention: settings_of(args, attention) for attention in args.attention}
+    vocabulary = make_vocabulary(task)
+    for _, settings in chosen.values():
+        check(args, settings)
+        make_model(settings, task, vocabulary)
+    as_pairs(task, vocabulary, args.write)
+    data = make_data(task, vocabulary, next(iter(chosen.values()))[1].num_train)
+    for preset, settings in chosen.values():
+        program = make_program(settings, task, vocabulary)
+        config = {**dataclasses.asdict(settings), "task": args.task}
+        with resumable("seq2seq", config) as folder_of:
+            runs = [
+                train(console, program, settings, preset, data, seed, folder_of(seed), config)
+                for seed in range(args.seeds)
+            ]
+            report(console, args, argv, settings, preset, task, vocabulary, data, program, runs)
+
+
+def report(console, args, argv, settings, preset, task, vocabulary, data, program, runs) -> None:
+    """Evaluate networks of one preset by length, say what is asked, and record and write where asked."""
+    tables = [accuracies(program, fitted.best, data) for fitted in runs]
+    for how in DECODINGS:
+        say(console, preset, how, task, pd.concat([table[table["decoding"] == how] for table in tables]))
+    best = min(runs, key=lambda fitted: fitted.best_entry["score"]).best
+    lengths = sorted((*task.seen, *task.unseen)) if args.out else ()
+    drawn = [held_out_sources(task, TEST, length, 1)[0] for length in lengths]
+    examples = written(program, best, task, vocabulary, [*args.write, *drawn])
+    for row in examples[examples["source"].isin(args.write)].to_dict("records"):
+        verdict = "right" if row["text"] == row["right"] else f"wrong, it is {row['right']}"
+        console.print(f"{preset}, {row['decoding']}: {row['source']} -> {row['text']}   {verdict}", markup=False)
+    if args.out:
+        examples = examples[examples["source"].isin(drawn)]
+        write(console, Path(args.out), task, settings, preset, runs, tables, examples, argv)
+
+
+def train(
+    console, program: Program, settings: Settings, preset: str, data: Data, seed: int, folder: Path, config
+) -> Fitted:
+    """A network of one seed; its parameters are those with the lowest validation loss."""
+    train_pairs = program.learner.place(data.train)
+    key_init, key_dropout = jax.random.split(jax.random.key(seed))
+    count = len(data.train.source)
+
+    def chunk(state, i: int):
+        indices = np.random.default_rng([seed, i]).integers(0, count, (CHUNK, settings.batch_size), dtype=np.int32)
+        return program.learner.chunk(state, indices, CHUNK, key_dropout, train_pairs)
+
+    def evaluate(state):
+        (total, weight), _ = program.loss(state.params, (), data.validation, len(data.validation.counts), ())
+        return {"validation_loss": float(total) / float(weight)}
+
+    return fit(
+        program.learner.start(jax.jit(program.model.init)(key_init)),
+        chunk,
+        settings.num_steps // CHUNK,
+        evaluate=evaluate,
+        every=1,
+        score="validation_loss",
+        console=console,
+        title=f"{preset}, seed {seed}",
+        put=program.learner.put,
+        folder=folder,
+        config=config,
+    )
+
+
+def as_pairs(task: Task, vocabulary: Vocabulary, sources: Sequence[str]) -> Pairs:
+    """Sources of any length up to the longest in the shape of all evaluations."""
+    return pairs(task, vocabulary, sources, max(*task.seen, *task.unseen), longest_target(task))
+
+
+def written(program: Program, params: Any, task: Task, vocabulary: Vocabulary, sources: Sequence[str]) -> pd.DataFrame:
+    """What a network makes of sources, by either decoding, and what is right."""
+    given = as_pairs(task, vocabulary, sources)
+    rows = []
+    for how, decode in program.decode.items() if sources else ():
+        tokens = np.asarray(decode(params, time_first(given.source), given.source_length))
+        for source, ids in zip(sources, tokens, strict=True):
+            rows.append([how, source, task.join(vocabulary.decode(ids)), task.join(task.write(source))])
+    return pd.DataFrame(rows, columns=["decoding", "source", "text", "right"])
+
+
+def by_split(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of a table by whether their length was seen."""
+    seen = table["length"].isin(task.seen)
+    return {f"lengths seen: {span(task.seen)}": table[seen], f"lengths not seen: {span(task.unseen)}": table[~seen]}
+
+
+def span(lengths: Sequence[int]) -> str:
+    """(1, 2, 3, 5) as "1-3, 5"."""
+    runs: list[list[int]] = []
+    for length in lengths:
+        if runs and length == runs[-1][-1] + 1:
+            runs[-1].append(length)
+        else:
+            runs.append([length])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def say(console: Console, preset: str, how: str, task: Task, table: pd.DataFrame) -> None:
+    texts = [f"{split} {rows['value'].mean():.3f}" for split, rows in by_split(task, table).items()]
+    console.print(f"{preset}, {how}, exact matches: {'; '.join(texts)}", markup=False)
+
+
+# --- what is given ----------------------------------------------------------------------------------------------------
+
+
+def settings_of(args: argparse.Namespace, attention: str) -> tuple[str, Settings]:
+    """The preset with what the command line overrides, and its name."""
+    fields = [f.name for f in dataclasses.fields(Settings) if f.name != "attention"]
+    given = {name: getattr(args, name) for name in fields if getattr(args, name) is not None}
+    preset = PRESETS[args.task]
+    changed = {name: value for name, value in given.items() if value != getattr(preset, name)}
+    words = [f"--{name.replace('_', '-')}{'' if value is True else f' {value}'}" for name, value in changed.items()]
+    name = " ".join([args.task, *words])
+    return f"{name}, {'no' if attention == 'none' else attention} attention", dataclasses.replace(
+        preset, attention=attention, **changed
+    )
+
+
+def check(args: argparse.Namespace, settings: Settings) -> None:
+    """Raise ValueError for a value that does not fit."""
+    sizes = {k: v for k, v in dataclasses.asdict(settings).items() if type(v) is int}
+    for name, value in {"seeds": args.seeds, **sizes}.items():
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {value} must be at least 1")
+    if settings.num_steps % CHUNK:
+        raise ValueError(f"--num-steps {settings.num_steps} must be a multiple of {CHUNK}")
+    if not 0 < settings.learning_rate < math.inf:
+        raise ValueError(f"--learning-rate {settings.learning_rate} must be above 0, and finite")
+    if not settings.clip_norm > 0:
+        raise ValueError(f"--clip-norm {settings.clip_norm} must be above 0; inf is none")
+    if settings.optimizer not in OPTIMIZERS:
+        raise ValueError(unknown("optimizer", settings.optimizer, OPTIMIZERS))
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m experiments.seq2seq", description=__doc__, allow_abbrev=False)
+    p.add_argument("task", help=f"one of {', '.join(TASKS)}")
+    p.add_argument("--attention", nargs="+", default=["none", "general"], metavar="KIND",
+                   help=f"a network for each of these, of {', '.join(ATTENTION)} (default none general)")  # fmt: skip
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0..N-1 (default 3)")
+    for field in dataclasses.fields(Settings):
+        option = f"--{field.name.replace('_', '-')}"
+        if field.type is bool:
+            p.add_argument(option, action="store_true", default=None, help="overrides the preset's")
+        elif field.name != "attention":
+            p.add_argument(option, type=field.type, help="overrides the preset's")
+    p.add_argument("--write", nargs="+", default=[], metavar="SOURCE", help="sources of your own to write once trained")
+    p.add_argument(
+        "--out", metavar="DIR", help="write runs.csv, by_length.csv, examples.csv, README.md and plots there"
+    )
+    return p
+
+
+# --- what is left -----------------------------------------------------------------------------------------------------
+
+BY_LENGTH, EXAMPLES = "by_length.csv", "examples.csv"
+TEXT = f"""Encoder-decoders reverse strings of lower-case letters, and write numbers in English and Russian words (a
+token each, and one for the hyphen). A value is the share of held-out sources whose target comes out right in every
+token, averaged over lengths, which count alike; `{BY_LENGTH}` has each length, and `{EXAMPLES}` what the network that
+validated best made of a source of each. Sources of three symbols or more are held out by a hash of their text and never
+trained on; shorter ones are too few for that, and are trained on and tested. Parameters are those with the lowest
+validation loss, on lengths seen; test sources choose nothing. Beam decoding takes the likeliest target it finds,
+without regard to length."""
+
+
+def slug(preset: str) -> str:
+    """A preset's name as a file's."""
+    return re.sub(r"[^A-Za-z0-9_.=]+", "-", preset)
+
+
+def write(console, folder: Path, task: Task, settings: Settings, preset: str, runs, tables, examples, argv) -> None:
+    """runs.csv, by_length.csv, examples.csv, README.md and a plot per task."""
+    cells = [variant(settings.encoder), variant(settings.decoder)]
+    name = cells[0] if cells[0] == cells[1] else " to ".join(cells)
+    what = {
+        "preset": preset,
+        "dataset": task.name,
+        "cell": f"bidirectional {name}" if settings.bidirectional else name,
+    }
+    common = {
+        **what,
+        "num_params": sum(leaf.size for leaf in jax.tree.leaves(runs[0].best)),
+        **{k: v for k, v in dataclasses.asdict(settings).items() if k not in ("encoder", "decoder", "bidirectional")},
+        **provenance("experiments.seq2seq", argv),
+    }
+    rows, lines = [], []
+    for seed, (fitted, table) in enumerate(zip(runs, tables, strict=True)):
+        lines.append(table.assign(seed=seed, **what))
+        for how in DECODINGS:
+            metric = "exact match, greedy" if how == "greedy" else f"exact match, beam {settings.beam_width}"
+            for split, some in by_split(task, table[table["decoding"] == how]).items():
+                values = {"value": some["value"].mean(), "num_test": int(some["num_test"].sum())}
+                rows.append(
+                    {**common, "metric": metric, "split": split, "seed": seed, **values}
+                    | {"wall_seconds": round(fitted.seconds, 2)}
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
+    joined(folder / EXAMPLES, examples.assign(**what), WHAT)
+    captions = {}
+    for dataset, some in table.groupby("dataset", sort=False):
+        image = f"{dataset}.png"
+        plot(make_task(dataset), some).savefig(folder / image, dpi=144)
+        captions[image] = (
+            f"{dataset}: exact matches by length of the source, mean and range over seeds; lengths not seen shaded."
+        )
+    readme = record(folder, rows, title="Sequence to sequence", text=TEXT, plots=captions)
+    console.print(f"recorded: {readme}", markup=False)
+
+
+TEXTS = dict.fromkeys(["source", "text", "right"], str)  # digits are no numbers here
+
+
+def joined(path: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of a file, those with the keys of new ones replaced by them; written back there."""
+    if path.exists():
+        new = replace(pd.read_csv(path, dtype=TEXTS), new, keys)
+    new.to_csv(path, index=False)
+    return new
+
+
+def plot(task: Task, table: pd.DataFrame) -> Figure:
+    """Exact matches by length: a line per preset, full for greedy and dashed for beam decoding."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axis = figure.subplots()
+    names = list(dict.fromkeys(table["preset"]))
+    for name, look in style(names).items():
+        for how, line, marker in (("greedy", "-", look["marker"]), ("beam", "--", "")):
+            values = table[(table["preset"] == name) & (table["decoding"] == how)].groupby("length")["value"]
+            mean = values.mean()
+            label = f"{name}, {how}"
+            axis.plot(mean.index, mean, color=look["color"], linestyle=line, marker=marker, markersize=5, label=label)
+            if how == "greedy":
+                axis.fill_between(mean.index, values.min(), values.max(), color=look["color"], alpha=0.12, linewidth=0)
+    for length in task.unseen:
+        axis.axvspan(length - 0.5, length + 0.5, color="0.92", zorder=0, linewidth=0)
+    axis.set_xlabel("length of the source (shaded: not seen in training)")
+    axis.set_ylabel("exact matches")
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_title(f"{task.name}, seeds: {table['seed'].nunique()}", fontsize=11)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    return start(run, parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""How every program begins and ends: devices, errors in one line, Ctrl-C."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import jax
+from rich.console import Console
+
+from rnnjax.files import user_cache
+
+LOG_WIDTH = 160  # where there is no terminal
+COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
+
+
+def start(
+    run: Callable[[Console, argparse.Namespace, list[str]], None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    *,
+    threads_per_core: int = 1,
+) -> int:
+    """Parse the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+
+    Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
+    default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
+    them for others to do its part (ParallelBatchMap of jaxlib 0.10). When every device waits so, nothing goes on ever.
+    A larger pool makes operations that spread over it slower, up to twice as long, so those programs compile with
+    `apart_options`, which keep an operation on one thread; what is left of the cost there has not been measured.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
+    if threads_per_core > 1:
+        os.environ.setdefault("PJRT_NPROC", str(threads_per_core * num_cores()))
+    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
+        jax.config.update("jax_num_cpu_devices", num_cores())
+    keep_compiled()
+    try:
+        run(console, args, argv)
+        return 0
+    except (ValueError, OSError) as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
+        return 130
+
+
+def keep_compiled() -> None:
+    """Programs that took a second to compile are kept in the user's cache, unless JAX was told where to keep them."""
+    if jax.config.jax_compilation_cache_dir is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(user_cache() / "compiled"))
+        jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
+
+
+def num_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,179 @@
+"""What a sweep comes to: trials checked, their data, and groups of trials that compile to one program."""
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.shared.cells import build_cell
+from experiments.sweep.spec import Sweep, Trial
+from rnnjax.cell import Cell
+from rnnjax.errors import unknown
+from rnnjax.models.model import make_model
+from rnnjax.tasks import Task, make_task
+from rnnjax.training.optimizers import OPTIMIZERS, Hyper
+from rnnjax.training.train import HELD_OUT_SEED, Trainer, make_trainer
+from rnnjax.wrappers.layers import stack
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials of one program, the unit of resumption: always run at the same width, in the same order."""
+
+    trials: tuple[Trial, ...]
+    num_params: int
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(" ".join(trial.id for trial in self.trials).encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        cells = dict.fromkeys(trial.cell for trial in self.trials)
+        first = self.trials[0]
+        return f"{first.task} T={first.seq_len or 'own'}: {', '.join(cells)} ({len(self.trials)} trials)"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to run of a sweep, checked and grouped."""
+
+    groups: tuple[Group, ...]
+    tasks: dict[tuple[str, int | None], Task]
+
+    @property
+    def num_trials(self) -> int:
+        return sum(len(one.trials) for one in self.groups)
+
+    def seconds(self, one: Group) -> float:
+        """A rough cost of a group on a small machine: compilation, and operations at the rate small scans reach.
+
+        A training step is taken as three forward passes of two operations a parameter and time step.
+        """
+        first = one.trials[0]
+        task = self.tasks[first.task, first.seq_len]
+        held_out = first.num_validation if task.splits is None else len(task.splits["validation"].inputs)
+        evaluations = first.num_steps // first.eval_every * held_out / 3
+        sequences = len(one.trials) * (first.num_steps * first.batch_size + evaluations)
+        return 6.0 + 6.0 * sequences * task.num_steps * one.num_params / 4e10
+
+
+def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: str | None = None) -> Plan:
+    """Check every trial of a sweep before anything runs, and group those that are not finished.
+
+    Raises:
+      ValueError: an unknown task, cell, optimizer or option, or a value that does not fit.
+    """
+    trials = sweep.trials()
+    for trial in trials:
+        _check(trial)
+    tasks = {}
+    for trial in trials:
+        key = trial.task, trial.seq_len
+        if key not in tasks:
+            tasks[key] = make_task(*key, data_dir)
+    return Plan(tuple(group(trials, tasks, finished)), tasks)
+
+
+def _check(trial: Trial) -> None:
+    if trial.optimizer not in OPTIMIZERS:
+        raise ValueError(unknown("optimizer", trial.optimizer, OPTIMIZERS))
+    for field in ("hidden_size", "num_layers", "batch_size", "num_steps", "eval_every", "num_validation", "num_test"):
+        if getattr(trial, field) < 1:
+            raise ValueError(f"{field}={getattr(trial, field)} must be at least 1")
+    if not 0 < trial.learning_rate < math.inf:
+        raise ValueError(f"learning_rate={trial.learning_rate} must be above 0, and finite")
+    for field in ("clip_norm", "clip_value"):
+        if not getattr(trial, field) > 0:
+            raise ValueError(f"{field}={getattr(trial, field)} must be above 0")
+    for field in ("l1", "l2"):
+        if not 0 <= getattr(trial, field) < math.inf:
+            raise ValueError(f"{field}={getattr(trial, field)} must be 0 or above, and finite")
+    if not 0 <= trial.seed < HELD_OUT_SEED:
+        raise ValueError(f"seed={trial.seed} must be 0 or above, and below {HELD_OUT_SEED}")
+    if trial.num_steps % trial.eval_every:
+        raise ValueError(f"num_steps={trial.num_steps} must be a multiple of eval_every={trial.eval_every}")
+
+
+MAX_WIDTH = 64  # trials of one program
+
+
+def network(trial: Trial, task: Task) -> Cell:
+    """The cell of a trial, or its stack of num_layers."""
+    return _stack(build_cell(trial.cell, trial.hidden_size, task.num_steps), trial.num_layers)
+
+
+@cache
+def _stack(cell: Cell, num_layers: int) -> Cell:
+    return cell if num_layers == 1 else stack(*[cell] * num_layers)
+
+
+def group(trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset[str] = frozenset()) -> list[Group]:
+    """Groups of at most MAX_WIDTH trials that compile to the same program, in order of first appearance.
+
+    They may differ in what is traced (seed, learning rate, clipping, penalties), in labels and in initial values.
+    Whether two cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list.
+    Every trial is built and traced; those whose id is in `finished` are in no group.
+    """
+    programs: dict[Trial, str] = {}
+    members: dict[tuple[Trial, str], list[Trial]] = {}
+    sizes: dict[tuple[Trial, str], int] = {}
+    for trial in trials:
+        traced = Trial()
+        static = replace(trial, seed=0, label="", **{field: getattr(traced, field) for field in Hyper._fields})
+        if static not in programs:
+            programs[static], size = _signature(static, tasks[static.task, static.seq_len])
+            sizes[replace(static, cell=""), programs[static]] = size
+        key = replace(static, cell=""), programs[static]
+        if trial.id not in finished:
+            members.setdefault(key, []).append(trial)
+    return [
+        Group(tuple(some[start : start + MAX_WIDTH]), sizes[key])
+        for key, some in members.items()
+        for start in range(0, len(some), MAX_WIDTH)
+    ]
+
+
+def _signature(trial: Trial, task: Task) -> tuple[str, int]:
+    """What a trial's step computes, as a hash of its jaxpr, and its model's number of parameters.
+
+    Raises:
+      ValueError: a trial that cannot be built.
+    """
+    trainer_of(trial, task)
+    cell = network(trial, task)
+    model = make_model(cell, task.output_size, outputs=task.outputs)
+
+    def one_step(params, x, key):
+        p = cell.prepare(params, key, x.shape)
+        return cell.step(p, cell.initial_carry(params, x.shape[:-1]), cell.project(p, x))
+
+    x = jax.ShapeDtypeStruct((2, task.input_size), jnp.float32)
+    try:
+        shapes = jax.eval_shape(partial(model.init, input_size=task.input_size), jax.random.key(0))
+        closed, after = jax.make_jaxpr(one_step, return_shape=True)(shapes.recurrent, x, jax.random.key(0))
+        before = jax.eval_shape(lambda params: cell.initial_carry(params, x.shape[:-1]), shapes.recurrent)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cell {trial.cell!r}: {error}") from error
+    for what, given, needed in (("carry", after[0], before), ("output", after[1].shape, (2, cell.output_size))):
+        if given != needed:
+            raise ValueError(
+                f"cell {trial.cell!r}: its step returns the {what} {given}, but the contract wants {needed}"
+            )
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+    for constant in closed.consts:
+        digest.update(np.asarray(constant).tobytes())
+    digest.update(str(jax.tree.structure(shapes)).encode())
+    return digest.hexdigest(), sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def trainer_of(trial: Trial, task: Task) -> Trainer:
+    sizes = {"batch_size": trial.batch_size, "steps_per_chunk": trial.eval_every}
+    terms = {name: getattr(trial, name) for name in ("omega", "auxiliary", "auxiliary_lag")}
+    return make_trainer(task, network(trial, task), optimizer=trial.optimizer, **sizes, **terms)

@@ -1,0 +1,114 @@
+"""A finished trial as a row of runs.csv, and its curves."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from experiments.shared.cells import parse_cell
+from experiments.shared.provenance import git_commit
+from experiments.sweep.folder import CURVES
+from experiments.sweep.plan import Group
+from experiments.sweep.program import Program
+from experiments.sweep.spec import Trial
+from rnnjax.gradients import gradient_horizon
+from rnnjax.tasks import Task
+from rnnjax.training.train import Data, Metrics, steps_to_solve
+
+
+@dataclass(frozen=True)
+class Outcome:
+    trial: Trial
+    metrics: Metrics  # by evaluation
+    test_loss: float
+    test_accuracy: float
+    diverged: bool
+    norms_at_start: np.ndarray  # natural logarithms, by lag
+    norms_at_end: np.ndarray
+
+
+def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any]:
+    """One line of runs.csv. A diverged trial has no test result: its training ended in NaN or infinity."""
+    trial, metrics = outcome.trial, outcome.metrics
+    best = int(np.nanargmin(metrics.validation_loss)) if np.isfinite(metrics.validation_loss).any() else -1
+    at_start, at_end = gradient_horizon(outcome.norms_at_start), gradient_horizon(outcome.norms_at_end)
+    name, options = parse_cell(trial.cell)
+    tested = not outcome.diverged
+    return {
+        "trial_id": trial.id,
+        "variant": trial.variant,
+        "cell": name,
+        "cell_options": json.dumps(options),
+        "task": trial.task,
+        "seq_len": task.seq_len,
+        "hidden_size": trial.hidden_size,
+        "num_layers": trial.num_layers,
+        "num_params": shared["num_params"],
+        "optimizer": trial.optimizer,
+        "learning_rate": trial.learning_rate,
+        "clip_norm": trial.clip_norm,
+        "clip_value": trial.clip_value,
+        "l1": trial.l1,
+        "l2": trial.l2,
+        "omega": trial.omega,
+        "auxiliary": trial.auxiliary,
+        "auxiliary_lag": trial.auxiliary_lag,
+        "batch_size": trial.batch_size,
+        "num_steps": trial.num_steps,
+        "seed": trial.seed,
+        "train_loss": float(metrics.train_loss[-1]),
+        "validation_loss": float(metrics.validation_loss[best]) if tested else float("nan"),
+        "validation_accuracy": float(metrics.validation_accuracy[best]) if tested else float("nan"),
+        "test_loss": outcome.test_loss if tested else float("nan"),
+        "test_accuracy": outcome.test_accuracy if tested else float("nan"),
+        "chance_loss": task.chance_loss,
+        "chance_accuracy": task.chance_accuracy,
+        "solved": tested and bool(task.solved(outcome.test_loss, outcome.test_accuracy)),
+        "steps_to_solve": steps_to_solve(task, metrics, trial.eval_every),
+        "diverged": outcome.diverged,
+        "gradient_horizon": at_start.steps,
+        "gradient_horizon_censored": at_start.censored,
+        "gradient_horizon_trained": at_end.steps,
+        "gradient_horizon_trained_censored": at_end.censored,
+        **{column: shared[column] for column in shared if column != "num_params"},
+    }
+
+
+def shared_columns(one: Group, program: Program, data: Data, run_seconds: float) -> dict[str, Any]:
+    """What all trials of a group have in common; its run_seconds are shared out among them evenly."""
+    first = one.trials[0]
+    return {
+        "num_params": one.num_params,
+        "num_train": first.num_steps * first.batch_size if data.train is None else len(data.train.inputs),
+        "num_validation": len(data.validation.inputs),
+        "num_test": len(data.test.inputs),
+        "compile_seconds": round(program.compile_seconds, 2),
+        "run_seconds": round(run_seconds / len(one.trials), 2),
+        "git_commit": git_commit(),
+        "jax_version": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "num_devices": program.num_devices,
+    }
+
+
+def curves_of(outcome: Outcome) -> pd.DataFrame:
+    """The curves of a trial in long form; gradient norms as powers of ten (they may be far below float32), to 0.001."""
+    every = outcome.trial.eval_every
+    series: dict[str, tuple[Sequence[int], np.ndarray]] = {}
+    for quantity, values in outcome.metrics._asdict().items():
+        series[quantity] = np.arange(1, len(values) + 1) * every, values
+    for quantity, norms in (
+        ("log10_gradient_norm", outcome.norms_at_start),
+        ("log10_gradient_norm_trained", outcome.norms_at_end),
+    ):
+        series[quantity] = np.arange(1, len(norms) + 1), np.round(norms / math.log(10), 3)
+    frames = [
+        pd.DataFrame({"trial_id": outcome.trial.id, "quantity": quantity, "index": index, "value": values})
+        for quantity, (index, values) in series.items()
+    ]
+    return pd.concat(frames, ignore_index=True)[CURVES].astype({"value": "float32"})

@@ -1,0 +1,100 @@
+"""Settings of textgen by name."""
+
+import math
+
+from experiments.textgen.language_model import Settings
+
+PRESETS: dict[str, Settings] = {
+    # a small model, for a first try
+    "small": Settings(cell="gru", hidden_size=256, embedding_size=64, seq_len=64, epochs=5),
+    # a few million characters
+    "source": Settings(cell="gru", hidden_size=256, embedding_size=64, batch_size=64, seq_len=128, epochs=3),
+    # windows of 10 characters, one-hot, one cell of 128, RMSprop: the exercise of Keras courses
+    "keras-windows": Settings(
+        lower=True,
+        mode="windows",
+        hidden_size=128,
+        batch_size=128,
+        seq_len=10,
+        epochs=75,
+        eval_every=3,
+        optimizer="rmsprop",
+        learning_rate=1e-3,
+        schedule="constant",
+        warmup=0.0,
+        clip_norm=math.inf,
+    ),
+    # textgenrnn's sizes and optimizer, its context of 40 characters or 10 words as the piece that gradients reach
+    "textgenrnn-char": Settings(
+        hidden_size=128,
+        num_layers=2,
+        skip=True,
+        embedding_size=100,
+        batch_size=128,
+        seq_len=40,
+        epochs=50,
+        eval_every=5,
+        optimizer="rmsprop",
+        learning_rate=4e-3,
+        schedule="linear",
+        warmup=0.0,
+    ),
+    "textgenrnn-word": Settings(
+        level="word",
+        min_count=2,
+        max_tokens=10_000,
+        hidden_size=128,
+        num_layers=2,
+        skip=True,
+        embedding_size=100,
+        dropout=0.3,
+        batch_size=32,
+        seq_len=10,
+        epochs=20,
+        eval_every=2,
+        optimizer="rmsprop",
+        learning_rate=4e-3,
+        schedule="linear",
+        warmup=0.0,
+    ),
+    "textgenrnn-bidirectional": Settings(
+        mode="windows",
+        pool="attention",
+        hidden_size=128,
+        num_layers=2,
+        skip=True,
+        bidirectional=True,
+        embedding_size=100,
+        batch_size=128,
+        seq_len=40,
+        epochs=3,
+        optimizer="rmsprop",
+        learning_rate=4e-3,
+        schedule="linear",
+        warmup=0.0,
+    ),
+    # the best for a book of 100,000 to 300,000 characters, and for tiny Shakespeare
+    "book": Settings(
+        cell="gru",
+        hidden_size=384,
+        embedding_size=64,
+        dropout=0.4,
+        recurrent_dropout=0.2,
+        batch_size=16,
+        seq_len=64,
+        epochs=20,
+        eval_every=2,
+        learning_rate=4e-3,
+    ),
+    "shakespeare": Settings(
+        cell="gru",
+        hidden_size=512,
+        embedding_size=64,
+        dropout=0.4,
+        recurrent_dropout=0.15,
+        batch_size=32,
+        seq_len=64,
+        epochs=8,
+        learning_rate=4e-3,
+    ),
+}

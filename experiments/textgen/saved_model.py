@@ -1,0 +1,190 @@
+"""A language model in a folder, config.json, vocabulary.json and checkpoints/: written here, read on any machine."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.shared.cells import check_named_by_file
+from experiments.shared.fit import CONFIG, check_config, read_config
+from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
+from experiments.textgen.language_model import LanguageModel, Settings, make_language_model
+from rnnjax.models.decode import Options, generate
+from rnnjax.training.checkpoint import Checkpoints
+
+VOCABULARY = "vocabulary.json"
+LARGEST_SIZE = 2**16  # of one layer, window or batch that a file may ask for
+
+
+def digest_of(tokens: Sequence[str]) -> str:
+    """What config.json holds of a vocabulary: the same tokens in another order have another one."""
+    return hashlib.sha256(json.dumps(list(tokens), ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+class Generator(NamedTuple):
+    """All it takes to generate text."""
+
+    settings: Settings
+    vocabulary: Vocabulary
+    start: tuple[int, ...]  # the ids before a prefix
+    ends: bool  # whether it has learnt where texts end
+    lm: LanguageModel
+    params: Any
+
+    def encode(self, prefix: str, skip_unknown: bool = False) -> list[int]:
+        """The ids of what texts are to begin with.
+
+        Raises:
+          ValueError: tokens the model does not know, unless they are to be skipped.
+        """
+        tokens = self.vocabulary.split(prefix)
+        ids = self.vocabulary.encode(tokens)
+        strange = list(dict.fromkeys(t for t, i in zip(tokens, ids, strict=True) if i == UNKNOWN))
+        if strange and not skip_unknown:
+            what = "characters" if self.vocabulary.level == "char" else "words"
+            raise ValueError(
+                f"the prefix holds {what} that are not in the text this model has learnt from: "
+                f"{', '.join(map(repr, strange))}; leave them out, or let --skip-unknown do so"
+            )
+        return [i for i in ids if i != UNKNOWN]
+
+    def prompt(self, prefix: Sequence[int] = ()) -> list[int]:
+        """The ids that generation begins after: what stands before every text, and the prefix."""
+        return [*self.start, *prefix]
+
+    def options(self, top_k: int = 0, top_p: float = 1.0) -> Options:
+        """Which tokens may be drawn: never the unknown one, and the end only where it was learnt."""
+        banned = np.zeros(len(self.vocabulary.tokens), bool)
+        banned[UNKNOWN], banned[END] = True, not self.ends
+        return Options(top_k, top_p, banned)
+
+    def generate(self, prompts: Sequence[Sequence[int]], length: int, **options) -> list[list[int]]:
+        """See rnnjax.decode.generate."""
+        options.setdefault("options", self.options())
+        return generate(self.lm.decoder, self.params, prompts, length, **options)
+
+
+def start_of(settings: Settings, corpus: Corpus) -> tuple[int, ...]:
+    """The ids that generation begins after when nothing else is given.
+
+    A model of many texts begins after END, as they do; one of a single text begins a line, or where the held-out part
+    does. A model of windows needs a full one before that.
+    """
+    if settings.mode == "windows":
+        end = len(corpus.ids) if corpus.num_texts > 1 else corpus.num_train
+        return tuple(corpus.ids[end - settings.seq_len : end].tolist())
+    begins_a_line = corpus.num_texts == 1 and "\n" in corpus.vocabulary.tokens
+    return (END, *corpus.vocabulary.encode("\n" * begins_a_line))
+
+
+def untrained(settings: Settings, corpus: Corpus) -> Generator:
+    """A generator without parameters yet."""
+    lm = make_language_model(settings, len(corpus.vocabulary.tokens))
+    return Generator(settings, corpus.vocabulary, start_of(settings, corpus), corpus.num_texts > 1, lm, None)
+
+
+def save(folder: Path, generator: Generator, config: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder that of this training: config.json and vocabulary.json. What config.json holds is returned.
+
+    Raises:
+      ValueError: it is that of another one; nothing is changed then.
+    """
+    begun_without = (Path(folder) / CONFIG).exists() and "vocabulary_digest" not in read_config(folder)
+    digest = {} if begun_without else {"vocabulary_digest": digest_of(generator.vocabulary.tokens)}
+    config = config | digest
+    check_config(folder, config)
+    content = {"start": generator.start, "ends": generator.ends, "tokens": generator.vocabulary.tokens}
+    path = Path(folder) / VOCABULARY
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+    return config
+
+
+def settings_from(config: dict[str, Any], path: Path, trust_code: bool = False) -> Settings:
+    """The settings of a model's config.json, every field checked before it is used.
+
+    Raises:
+      ValueError: a field that is missing, of another type or out of range; a cell that would import a module.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    if missing := [name for name in fields if name not in config]:
+        raise ValueError(f"{path} is no language model's: it lacks {', '.join(missing)}")
+    values = {name: math.inf if config[name] == "inf" else config[name] for name in fields}
+    for name, value in values.items():
+        kinds = {bool: bool, int: int, float: (int, float), str: str, int | None: (int, type(None))}[fields[name].type]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and fields[name].type is not bool):
+            wanted = getattr(fields[name].type, "__name__", str(fields[name].type))
+            raise ValueError(f"{path}: {name} is {value!r}, not of type {wanted}")
+    check_named_by_file(values["cell"], str(path), trust_code)
+    settings = Settings(**values)
+    for name in ("hidden_size", "embedding_size", "num_layers", "seq_len", "batch_size"):
+        if getattr(settings, name) > LARGEST_SIZE:
+            raise ValueError(f"{path}: {name} is {getattr(settings, name)}, above the {LARGEST_SIZE} that can be")
+    try:
+        settings.check()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return settings
+
+
+def vocabulary_from(content: Any, path: Path) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    """Tokens, the ids generation starts after, and whether ends were learnt, from what vocabulary.json holds."""
+    damaged = f"{path} is damaged: {{}}; bring it from where the model was trained"
+    if not isinstance(content, dict) or not {"tokens", "start", "ends"} <= set(content):
+        raise ValueError(damaged.format("it is not an object with tokens, start and ends"))
+    tokens, start, ends = content["tokens"], content["start"], content["ends"]
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError(damaged.format("tokens is not a list of texts"))
+    if len(set(tokens)) != len(tokens) or len(tokens) <= UNKNOWN:
+        raise ValueError(damaged.format("tokens holds one twice, or too few"))
+    if not isinstance(start, list) or not all(type(i) is int and 0 <= i < len(tokens) for i in start):
+        raise ValueError(damaged.format(f"start is not a list of whole numbers below {len(tokens)}"))
+    if not isinstance(ends, bool):
+        raise ValueError(damaged.format("ends is neither true nor false"))
+    return tuple(tokens), tuple(start), ends
+
+
+def load(folder: Path, warn: Callable[[str], None] = print, trust_code: bool = False) -> Generator:
+    """The model of a folder, with the parameters that validated best.
+
+    A file never chooses what code runs: a cell that is not of CELLS is imported only with `trust_code`.
+
+    Raises:
+      FileNotFoundError, ValueError: no model, a damaged file, no checkpoint that can be read.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    settings = settings_from(config, folder / "config.json", trust_code)
+    path = folder / VOCABULARY
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} lacks {VOCABULARY}: bring it from where the model was trained")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error!r}; bring it from where the model was trained") from error
+    tokens, start, ends = vocabulary_from(content, path)
+    if config.get("vocabulary_digest", digest_of(tokens)) != digest_of(tokens):
+        raise ValueError(
+            f"{path} does not belong to these weights: its tokens are not those the model was trained with"
+        )
+    lm = make_language_model(settings, len(tokens))
+    none = f"{folder} holds no checkpoint yet: the training has not come to its first evaluation"
+    if not (folder / "checkpoints").is_dir():
+        raise FileNotFoundError(none)
+    checkpoints = Checkpoints(folder / "checkpoints", warn=warn, read_only=True)
+    try:
+        saved = checkpoints.latest(best=jax.eval_shape(lm.model.init, jax.random.key(0)))
+    finally:
+        checkpoints.close()
+    if saved is None:
+        raise FileNotFoundError(none)
+    vocabulary = Vocabulary(settings.level, settings.lower, tokens)
+    return Generator(settings, vocabulary, start, ends, lm, jax.device_get(saved[2]["best"]))

@@ -1,0 +1,56 @@
+"""The selective state space model against its paper's equations and initial values."""
+
+import jax
+import numpy as np
+import pytest
+
+from rnnjax import selective_ssm
+from tests.rnnjax.cells.agree import H, I, agree
+
+N, R = 3, 2
+
+
+def reference(p, xs, h):
+    """Algorithm 2, channel by channel."""
+    h, ys = h.copy(), np.zeros((*xs.shape[:-1], H))
+    A = -np.exp(p.log_decay)
+    for t, x in enumerate(xs if p.P is None else xs @ p.P):
+        low_rank, B, C = np.split(x @ p.W, [R, R + N], axis=-1)
+        delta = np.log1p(np.exp(low_rank @ p.W_step + p.b_step))
+        for channel in range(H):
+            step = delta[:, channel, None]
+            h[:, channel] = np.exp(step * A[channel]) * h[:, channel] + step * B * x[:, channel, None]
+            ys[t, :, channel] = (h[:, channel] * C).sum(-1) + p.D[channel] * x[:, channel]
+    return h, ys
+
+
+@pytest.mark.parametrize("input_size", [I, H])
+def test_agrees_with_its_paper(input_size):
+    agree(selective_ssm(H, state_size=N, step_rank=R), reference, input_size=input_size)
+
+
+@pytest.mark.parametrize("input_size", [I, H])
+def test_number_of_parameters(input_size):
+    for options, rank in (({"step_rank": R}, R), ({}, 1)):
+        cell = selective_ssm(H, state_size=N, **options)
+        params = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+        expected = H * (2 * rank + 3 * N + 2) + (H * input_size if input_size != H else 0)
+        assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+
+
+def test_initial_values_are_those_of_the_paper():
+    params = selective_ssm(40, state_size=4, step_range=(0.01, 0.5)).init(jax.random.key(0), I)
+    steps = np.log1p(np.exp(np.asarray(params.b_step, float)))
+    assert np.all((steps >= 0.00999) & (steps <= 0.5001))
+    np.testing.assert_allclose(np.exp(params.log_decay), np.tile([1, 2, 3, 4], (40, 1)), rtol=1e-6)
+    assert params.W_step.shape == (3, 40)
+    assert np.abs(params.W_step).max() <= 1 / np.sqrt(3)
+
+
+def test_refuses_sizes_that_are_none():
+    with pytest.raises(ValueError, match="step_rank must be a whole number of at least 1, got 0"):
+        selective_ssm(H, step_rank=0)
+    with pytest.raises(ValueError, match="state_size must be a whole number of at least 1, got 0"):
+        selective_ssm(H, state_size=0)
+    with pytest.raises(ValueError, match="step_range must be two positive numbers"):
+        selective_ssm(H, step_range=(0.0, 0.1))

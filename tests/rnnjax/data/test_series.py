@@ -1,0 +1,114 @@
+"""Transforms and their inverses, windows, forecasts without a network."""
+
+import numpy as np
+import pytest
+
+from rnnjax.data import series
+
+RNG = np.random.default_rng(0)
+Y = 100 + np.arange(60) + 20 * np.sin(np.arange(60) * 2 * np.pi / 12) + RNG.normal(size=60)
+TEXTS = [
+    "",
+    "log",
+    "difference",
+    "seasonal",
+    "standard",
+    "minmax",
+    "log,seasonal,difference,standard",
+    "minmax,difference",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_inverse_gives_back_what_followed(text):
+    transform = series.make_transform(text, period=12)(Y[:40])
+    z = transform.forward(Y)
+    assert len(z) == len(Y) - transform.lost
+    for origin in (40, 45):  # the horizon of 15 is longer than a season
+        after = z[origin - transform.lost :][:15]
+        np.testing.assert_allclose(transform.inverse(after, Y[:origin]), Y[origin : origin + 15], rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_many_forecasts_are_inverted_at_once(text):
+    transform = series.make_transform(text, period=12)(Y[:40])
+    z = 0.1 * RNG.normal(size=(2, 3, 14))
+    each = np.array([[transform.inverse(row, Y[:40]) for row in rows] for rows in z])
+    np.testing.assert_allclose(transform.inverse(z, Y[:40]), each, rtol=1e-13)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_only_the_training_part_is_looked_at(text):
+    other = np.append(Y[:40], 7 * Y[40:])
+    one, two = (series.make_transform(text, period=12)(y[:40]) for y in (Y, other))
+    np.testing.assert_array_equal(one.forward(Y), two.forward(Y))
+
+
+def test_what_the_transforms_are():
+    y = np.array([1.0, 2.0, 4.0, 8.0])
+    np.testing.assert_allclose(series.log(y).forward(y), np.log(2) * np.arange(4))
+    np.testing.assert_allclose(series.difference(2)(y).forward(y), [3, 6])
+    np.testing.assert_allclose(series.minmax(y[:3]).forward(y), [0, 1 / 3, 1, 7 / 3])
+    z = series.standard(y[:3]).forward(y[:3])
+    assert z.mean() == pytest.approx(0, abs=1e-15)
+    assert z.std() == pytest.approx(1)
+    both = series.make_transform(" log , difference")(y)
+    np.testing.assert_allclose(both.forward(y), np.log(2) * np.ones(3))
+    assert both.lost == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "period", "y", "message"),
+    [
+        ("logg", 1, Y, "unknown transform 'logg'; did you mean 'log'"),
+        ("seasonal", 1, Y, "needs a period of at least 2, got 1"),
+        ("log", 1, np.array([1.0, 2.0, -3.0]), "value 2 is -3"),
+        ("seasonal", 12, Y[:12], "a difference over 12 steps needs more than the 12 values"),
+        ("standard", 1, np.full(5, 3.0), "all values for training are 3"),
+        ("difference,minmax", 1, np.arange(5.0), "all values for training are 1"),
+    ],
+)
+def test_what_cannot_be_transformed_is_refused(text, period, y, message):
+    with pytest.raises(ValueError, match=message):
+        series.make_transform(text, period)(y).forward(y)
+
+
+def test_windows_are_in_order():
+    np.testing.assert_array_equal(series.windows(np.arange(4), 3), [[0, 1, 2], [1, 2, 3]])
+    pairs = np.arange(8).reshape(4, 2)
+    np.testing.assert_array_equal(series.windows(pairs, 3), [pairs[:3], pairs[1:]])
+    with pytest.raises(ValueError, match="windows of 5 values need as many, got 4"):
+        series.windows(np.arange(4), 5)
+
+
+def test_naive_forecasts():
+    y = np.arange(10.0)
+    np.testing.assert_array_equal(series.persistence(y, 3), [9, 9, 9])
+    np.testing.assert_array_equal(series.seasonal_naive(y, 7, 3), [7, 8, 9, 7, 8, 9, 7])
+    with pytest.raises(ValueError, match="a period of 12 needs as many values, got 10"):
+        series.seasonal_naive(y, 1, 12)
+
+
+def test_an_autoregression_finds_the_recursion_and_goes_on_with_it():
+    z = [1.0, -0.5]
+    while len(z) < 40:
+        z.append(0.3 + 0.9 * z[-1] - 0.5 * z[-2])
+    z = np.array(z)
+    model = series.fit_autoregression(z[:20], 2)
+    assert model.intercept == pytest.approx(0.3)
+    np.testing.assert_allclose(model.weights, [-0.5, 0.9])
+    np.testing.assert_allclose(series.autoregress(model, z[:20], 20), z[20:], atol=1e-9)
+
+
+def test_an_autoregression_is_the_least_squares_one():
+    """No other coefficients have smaller residuals: they are orthogonal to what is regressed on."""
+    model = series.fit_autoregression(Y, 3)
+    residuals = np.array([series.autoregress(model, Y[:t], 1)[0] - Y[t] for t in range(3, 60)])
+    assert residuals.sum() == pytest.approx(0, abs=1e-8)
+    np.testing.assert_allclose(residuals @ series.windows(Y, 3)[:-1], 0, atol=1e-6)
+
+
+def test_an_autoregression_needs_more_pairs_than_coefficients():
+    with pytest.raises(ValueError, match="on 3 values needs more than 7 of them, got 7"):
+        series.fit_autoregression(Y[:7], 3)
+    series.fit_autoregression(Y[:8], 3)

@@ -1,0 +1,372 @@
+import os
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnjax.data import texts as text
+from rnnjax.data.ragged import take, truncate
+from rnnjax.data.texts import load_texts, split_of
+from rnnjax.data.tokens import TOKENIZERS, number_tokens, tokenise
+from rnnjax.data.vocabulary import Vocabulary, build_vocabulary, encode_all
+
+REVIEWS = ["A fine film.", "Dull, so dull!", "Fine.", "Not my film"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def write(path, content, encoding="utf-8"):
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def rows_of(tokens):
+    return [
+        [tokens.types[i] for i in tokens.ids.values[start:end]]
+        for start, end in zip(tokens.ids.offsets[:-1], tokens.ids.offsets[1:], strict=True)
+    ]
+
+
+# ---- loading
+
+
+def test_csv_tsv_and_parquet_give_the_same(tmp_path):
+    frame = pd.DataFrame(
+        {"label": [1, 0, 1, 0], "id": [7, 8, 9, 10], "text": ['say "yes", now', "два\nряда", "NA", ""]}
+    )
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    frame.to_parquet(tmp_path / "a.parquet")
+    for suffix in text.FILES:
+        loaded = load_texts(tmp_path / f"a{suffix}")
+        assert loaded.texts == list(frame["text"])
+        assert loaded.labels.dtype == np.int32
+        assert loaded.labels.tolist() == [1, 0, 1, 0]
+        assert loaded.classes == ("0", "1")
+
+
+def test_named_labels_are_sorted_and_another_split_keeps_their_numbers(tmp_path):
+    train = load_texts(write(tmp_path / "train.csv", "review,mood\ngood,pos\nbad,neg\nso,mid\n"), **COLUMNS)
+    assert train.classes == ("mid", "neg", "pos")
+    assert train.labels.tolist() == [2, 1, 0]
+    test = load_texts(write(tmp_path / "test.csv", "mood,review\npos,fine\n"), classes=train.classes, **COLUMNS)
+    assert test.labels.tolist() == [2]
+    assert test.classes == train.classes
+    odd = write(tmp_path / "odd.csv", "mood,review\nneg,well\npoz,fine\n")
+    with pytest.raises(
+        ValueError, match=r"odd.csv: row 1: unknown class 'poz'; did you mean 'pos'\? known: mid, neg, pos"
+    ):
+        load_texts(odd, classes=train.classes, **COLUMNS)
+
+
+COLUMNS = {"text_column": "review", "label_column": "mood"}
+
+
+def write_hub_set(data_dir, name="some/reviews"):
+    folder = data_dir / name
+    folder.mkdir(parents=True)
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    for split, rows in {"train": slice(0, 3), "test": slice(3, 4)}.items():
+        columns = {"text": REVIEWS[rows], "label": [1, 0, 1, 0][rows]}
+        datasets.Dataset.from_dict(columns, features).to_parquet(folder / f"{split}.parquet")
+    return data_dir
+
+
+def test_a_hub_set_from_a_folder(tmp_path):
+    data_dir = write_hub_set(tmp_path / "data")
+    train = load_texts("some/reviews", "train", data_dir=data_dir)
+    assert train.texts == REVIEWS[:3]
+    assert train.labels.tolist() == [1, 0, 1]
+    assert train.classes == ("neg", "pos")
+    test = load_texts("some/reviews", "test", classes=train.classes, data_dir=data_dir)
+    assert (test.texts, test.labels.tolist(), test.classes) == (REVIEWS[3:], [0], ("neg", "pos"))
+    both = load_texts("some/reviews", "train+test", data_dir=data_dir)
+    assert both.texts == REVIEWS
+    assert both.labels.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("split", "column", "message"),
+    [
+        ("tset", "text", r"some/reviews: unknown split 'tset'; did you mean 'test'\?"),
+        ("train+dev", "text", "some/reviews: unknown split 'dev'; known: train, test"),
+        (None, "text", r"some/reviews: which split\? it has train, test"),
+        ("test", "txt", r"some/reviews test: unknown column 'txt'; did you mean 'text'\? known: text, label"),
+        ("train", "label", "some/reviews train: column 'label' holds int, not text"),
+    ],
+)
+def test_what_a_hub_set_lacks_is_named(tmp_path, split, column, message):
+    with pytest.raises(ValueError, match=message):
+        load_texts("some/reviews", split, text_column=column, data_dir=write_hub_set(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "a.csv: the file is empty"),
+        ("\n\n", "a.csv: .*cannot infer number of columns"),
+        ("text,label\n", "a.csv: no rows"),
+        ("text,lable\na,0\nb,1\n", r"a.csv: unknown column 'label'; did you mean 'lable'\? known: text, lable"),
+        ("review,label\na,0\nb,1\n", "a.csv: unknown column 'text'; known: review, label"),
+        ("label,text\n0,a\n1\n0,c\n", "a.csv: .*Row #3: Expected 2 columns, got 1"),
+        ("text,label\na,0\nb,\nc,\n", "a.csv: 2 of 3 labels in column 'label' are missing, the first in row 1"),
+        ("text,label\na,0\nb,1,2,3\n", "a.csv: .*Row #3: Expected 2 columns, got 4"),
+        ("text,label\na,1\nb,1\n", "labels must be 0 .. C-1 for C classes, each with an example; found 1$"),
+        ("text,label\na,1\nb,2\nc,3\nd,4\n", "found 1, 2, 3, 4$"),
+        ("text,label\na,-1\nb,0\nc,1\n", "found -1, 0, 1$"),
+        ("text,label\na,0\nb,2\n", "found 0, 2$"),
+        ("text,label\na,0\nb,0.5\n", "a.csv: labels must be whole numbers or strings, row 1 has '0.5'"),
+        ("text,label\na,nan\nb,1\n", "row 0 has 'nan'"),
+        ("text,label\na,0\nb,inf\n", "row 1 has 'inf'"),
+        ("text,label\na,0\nb,0\n", "a.csv: one class only: all 2 rows are '0'"),
+        ("text,label\na,pos\nb,pos\n", "a.csv: one class only: all 2 rows are 'pos'"),
+    ],
+)
+def test_files_that_are_no_classes_of_texts(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        load_texts(write(tmp_path / "a.csv", content))
+
+
+def test_labels_of_a_test_split_beyond_the_classes_are_named(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na,0\nb,4\n")
+    with pytest.raises(ValueError, match=r"1 of 2 labels are not in 0 .. 2, the first is 4 at row 1"):
+        load_texts(path, classes=("0", "1", "2"))
+    assert load_texts(write(path, "text,label\na,2\n"), classes=("0", "1", "2")).labels.tolist() == [2]
+
+
+def test_classes_named_like_numbers_keep_the_numbers_of_the_training_split(tmp_path):
+    train = load_texts(write(tmp_path / "train.csv", "text,label\na,3\nb,x\nc,10\n"))
+    assert (train.classes, train.labels.tolist()) == (("10", "3", "x"), [1, 2, 0])
+    test = load_texts(write(tmp_path / "test.csv", "text,label\na,10\nb,3\n"), classes=train.classes)
+    assert test.labels.tolist() == [0, 1]
+
+
+def test_a_hub_set_with_other_classes_than_the_training_split_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"its classes \['neg', 'pos'\] are not those of the training split, \['pos', 'neg'\]"
+    ):
+        load_texts("some/reviews", "test", classes=("pos", "neg"), data_dir=write_hub_set(tmp_path))
+
+
+def test_missing_values_of_a_parquet_file_are_counted(tmp_path):
+    pd.DataFrame({"text": ["a", None, "c"], "label": [0, 1, 1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="1 of 3 texts in column 'text' are missing, the first in row 1"):
+        load_texts(tmp_path / "a.parquet")
+    pd.DataFrame({"text": ["a", "b"], "label": [[0], [1]]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"labels must be whole numbers or strings, got list \[0\]"):
+        load_texts(tmp_path / "b.parquet")
+
+
+def test_files_and_splits_do_not_mix(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na,0\nb,1\n")
+    with pytest.raises(ValueError, match=r"a.csv is a file, which is one split, so it has no split 'train'"):
+        load_texts(path, "train")
+    with pytest.raises(FileNotFoundError, match=r"no file .*nowhere\.csv"):
+        load_texts(tmp_path / "nowhere.csv")
+
+
+def test_another_encoding_is_read_when_named_and_suggested_when_not(tmp_path):
+    padding = "x" * 400_000  # further than one block of the reader
+    path = write(tmp_path / "a.csv", f"text,label\n{padding},0\nхорошо,1\n", "windows-1251")
+    with pytest.raises(ValueError, match=r"a.csv: byte 0xf5 at position 400014 is not utf-8.*--encoding windows-1251"):
+        load_texts(path)
+    assert load_texts(path, encoding="windows-1251").texts == [padding, "хорошо"]
+    with pytest.raises(ValueError, match="unknown encoding 'windos-1251'; did you mean 'windows-1251'"):
+        load_texts(path, encoding="windos-1251")
+    wide = write(tmp_path / "c.csv", "text,label\nда,0\nнет,1\n", "utf-16")
+    assert load_texts(wide, encoding="utf-16").texts == ["да", "нет"]
+    marked = write(tmp_path / "b.csv", "text,label\nда,0\nнет,1\n", "utf-8-sig")
+    assert load_texts(marked).texts == ["да", "нет"]
+
+
+def test_decode_says_where():
+    assert text.decode("a", "да".encode()) == "да"
+    with pytest.raises(ValueError, match=r"book.txt: byte 0xe4 at position 3 is not utf-8"):
+        text.decode("book.txt", "abcда".encode("windows-1251"))
+
+
+# ---- splits
+
+
+def test_a_split_is_disjoint_shuffled_and_the_same_again():
+    parts = split_of(50, (34, 6, 10), seed=3)
+    assert [len(part) for part in parts] == [34, 6, 10]
+    assert sorted(np.concatenate(parts)) == list(range(50))
+    assert np.concatenate(parts).tolist() != list(range(50))
+    for part, again, other in zip(parts, split_of(50, (34, 6, 10), 3), split_of(50, (34, 6, 10), 4), strict=True):
+        np.testing.assert_array_equal(part, again)
+        assert part.tolist() != other.tolist()
+
+
+def test_fractions_and_counts():
+    assert [len(part) for part in split_of(50_000, (0.67, 0.33), 0)] == [33_500, 16_500]
+    assert [len(part) for part in split_of(7, (0.5, 0.5), 0)] == [4, 3]
+    assert [len(part) for part in split_of(100, (20, 10), 0)] == [20, 10]
+    assert [len(part) for part in split_of(100, (0.2, 0.1), 0)] == [20, 10]
+
+
+@pytest.mark.parametrize("parts", [(), (60, 50), (0.9, 0.2), (0, 10), (-3, 10), (0.001, 0.5)])
+def test_parts_that_cannot_be_cut(parts):
+    with pytest.raises(ValueError, match="cannot cut 100 examples into parts"):
+        split_of(100, parts, 0)
+
+
+# ---- tokens
+
+REVIEW = "Don't miss \"Ed Wood's\" 2nd film!<br /><br />It's the best-ever (really); so: 10/10... über_Café?"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "tokens"),
+    [
+        ("keras_words", "don't miss ed wood's 2nd film br br it's the best ever really so 10 10 über café"),
+        (
+            "words",
+            "don't miss \" ed wood's \" 2nd film ! it's the best ever ( really ) ; so : 10 10 . . . über café ?",
+        ),
+        ("content_words", "miss ed wood 2nd film best really 10 10 über café"),
+    ],
+)
+def test_tokenizers(tokenizer, tokens):
+    assert TOKENIZERS[tokenizer](REVIEW) == tokens.split()
+
+
+@pytest.mark.parametrize("tokenizer", ["words", "content_words"])
+def test_letters_stay_whole_in_any_script(tokenizer):
+    cut = TOKENIZERS[tokenizer]
+    assert cut("Это — очень ХОРОШИЙ фильм") == ["это", "очень", "хороший", "фильм"]
+    decomposed = "Cafe\u0301 хороши\u0438\u0306"
+    assert cut(decomposed) == ["café", "хороши" + "й"]
+    assert cut("O’Hara's")[0] == {"words": "o'hara's", "content_words": "hara"}[tokenizer]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_no_tokenizer_gives_empty_tokens_or_spaces(tokenizer):
+    odd = "".join(map(chr, range(0x3000))) + " a\tb\nc\r\nd\x85e\xa0f "
+    tokens = TOKENIZERS[tokenizer](odd)
+    assert tokens
+    assert all(token.split() == [token] for token in tokens)
+    assert TOKENIZERS[tokenizer]("") == TOKENIZERS[tokenizer](" ... \n".replace(".", "-")) == []
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_tokens_are_the_tokenizers_own(tokenizer, tmp_path):
+    texts = [REVIEW, "", "the film", REVIEW.upper()]
+    tokens = tokenise(texts, tokenizer)
+    assert rows_of(tokens) == [TOKENIZERS[tokenizer](each) for each in texts]
+    assert len(set(tokens.types)) == len(tokens.types)
+
+
+def test_an_unknown_tokenizer_is_named():
+    with pytest.raises(ValueError, match="unknown tokenizer 'word'; did you mean 'words'"):
+        tokenise(["a"], "word")
+
+
+def test_the_cache_gives_the_same_tokens_without_cutting_again(tmp_path, monkeypatch):
+    texts = [REVIEW, "", "Это фильм"]
+    first = tokenise(texts, "words", tmp_path / "new" / "cache")
+    (path,) = (tmp_path / "new" / "cache").iterdir()
+    monkeypatch.setitem(TOKENIZERS, "words", None)
+    again = tokenise(texts, "words", tmp_path / "new" / "cache")
+    assert again.types == first.types
+    assert rows_of(again) == rows_of(first) == rows_of(number_tokens(map(text.words, texts)))
+    assert again.ids.offsets.tolist() == first.ids.offsets.tolist()
+    path.write_bytes(path.read_bytes()[:100])
+    monkeypatch.setitem(TOKENIZERS, "words", text.words)
+    assert rows_of(tokenise(texts, "words", path.parent)) == rows_of(first)
+    assert rows_of(tokenise([*texts[:2], "Это"], "words", path.parent)) == [*rows_of(first)[:2], ["это"]]
+    assert rows_of(tokenise(texts, "keras_words", path.parent)) != rows_of(first)
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_the_cache_keeps_the_newest_files_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "KEPT", 2)
+    other = write(tmp_path / "notes.txt", "")
+    for age, word in enumerate("abcd"):
+        tokenise([word], "words", tmp_path)
+        newest = max(tmp_path.glob("tokens-*.npz"), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (1e9 + age, 1e9 + age))
+    monkeypatch.setitem(TOKENIZERS, "words", None)  # from here on nothing is cut
+    assert [tokenise([word], "words", tmp_path).types for word in "cd"] == [["c"], ["d"]]
+    assert len(list(tmp_path.glob("tokens-*"))) == 2
+    assert other.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path):
+    in_the_way = write(tmp_path / "file", "")
+    with pytest.warns(UserWarning, match="tokens not kept for the next time"):
+        assert rows_of(tokenise(["a b"], "words", in_the_way)) == [["a", "b"]]
+
+
+def test_no_texts_are_no_tokens(tmp_path):
+    assert rows_of(tokenise([], "words", tmp_path)) == rows_of(tokenise([], "words", tmp_path)) == []
+
+
+def test_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert text.user_cache() == tmp_path / "rnnjax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert text.user_cache() == tmp_path / ".cache" / "rnnjax"
+
+
+# ---- vocabulary
+
+
+def test_the_most_frequent_words_come_first_and_ties_in_alphabetical_order():
+    tokens = number_tokens([["b", "c", "a"], ["b", "d"], ["c", "b"]])
+    assert build_vocabulary(tokens, 100).words == ("b", "c", "a", "d")
+    assert build_vocabulary(tokens, 5).words == ("b", "c", "a")
+    assert build_vocabulary(tokens, 5).size == 5
+    assert build_vocabulary(tokens, 100, min_count=2).words == ("b", "c")
+
+
+def test_a_vocabulary_of_some_rows_knows_nothing_of_the_others():
+    tokens = number_tokens([["b", "c"], ["d", "d"], ["c"]])
+    training = tokens._replace(ids=take(tokens.ids, [0, 2]))
+    vocabulary = build_vocabulary(training, 100)
+    assert vocabulary.words == ("c", "b")
+    encoded = encode_all(vocabulary, tokens)
+    assert encoded.values.tolist() == [3, 2, 1, 1, 2]
+
+
+def test_encoding():
+    vocabulary = Vocabulary(("film", "the"))
+    assert vocabulary.encode(["the", "film", "was", "the"]).tolist() == [3, 2, 1, 3]
+    assert vocabulary.encode([]).dtype == np.int32
+    lists = [["the", "film"], [], ["was"], [], []]
+    encoded = encode_all(vocabulary, number_tokens(lists))
+    assert encoded.values.dtype == np.int32
+    assert encoded.values.tolist() == [3, 2, 1, 1, 1, 1]
+    assert encoded.lengths.tolist() == [2, 1, 1, 1, 1]
+    assert truncate(encoded, 1, "last").values.tolist() == [2, 1, 1, 1, 1]
+
+
+def test_a_vocabulary_survives_json():
+    vocabulary = Vocabulary(("фильм", 'so "so"', "a"))
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert again == vocabulary
+    assert again.encode(["a", "фильм"]).tolist() == [4, 2]
+
+
+@pytest.mark.parametrize(
+    "stored", ["[]", "{}", '{"words": "abc"}', '{"words": ["a", 3]}', '{"words": ["a", "a"]}', "nonsense"]
+)
+def test_json_that_is_no_vocabulary(stored):
+    with pytest.raises(ValueError, match=r"vocabulary|Expecting value"):
+        Vocabulary.from_json(stored)
+
+
+def test_sizes_that_make_no_vocabulary():
+    tokens = number_tokens([["a", "b"]])
+    with pytest.raises(ValueError, match="max_size must be at least 3, got 2"):
+        build_vocabulary(tokens, 2)
+    with pytest.raises(ValueError, match="min_count must be at least 1, got 0"):
+        build_vocabulary(tokens, 10, min_count=0)
+    with pytest.raises(ValueError, match="no token occurs 2 times or more in these 1 texts"):
+        build_vocabulary(tokens, 10, min_count=2)
