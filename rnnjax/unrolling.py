@@ -11,7 +11,7 @@ from jax import lax
 
 from rnnjax.cell import Array, Cell, check_size, dtype_of, matmul_dtype as multiplying_in, where_each
 from rnnjax.chunks import checkpoint_interval, chunk_size
-from rnnjax.engine.tangent import deferred_scan
+from rnnjax.engine.scan import deferred_scan
 from rnnjax.intercept import interceptable
 from rnnjax.linear import Start
 
