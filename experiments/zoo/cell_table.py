@@ -117,7 +117,7 @@ def main(argv=None) -> None:
     argparse.ArgumentParser(
         prog="python -m experiments.zoo.cell_table", description=__doc__.splitlines()[0]
     ).parse_args(argv)
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     path = root / "README.md"
     path.write_text(with_table(path.read_text(encoding="utf-8"), zoo_reach(root / "results" / "zoo")), encoding="utf-8")
 
