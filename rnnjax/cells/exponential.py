@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 
 
@@ -24,6 +24,7 @@ class SLSTMCarry(NamedTuple):
     m: Array
 
 
+@shown
 def slstm(
     hidden_size: int,
     *,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -18,6 +18,7 @@ class GRUParams(NamedTuple):
     b_hn: Array | None = None  # [H] inside the reset product, where the reset comes after U
 
 
+@shown
 def gru(
     hidden_size: int,
     *,
@@ -45,6 +46,7 @@ def gru(
     return _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_init, recurrent_init, after=True)
 
 
+@shown
 def gru_reset_before(
     hidden_size: int,
     *,

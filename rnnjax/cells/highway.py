@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias, per_gate, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
@@ -18,6 +18,7 @@ class RHNParams(NamedTuple):
     b: tuple[Array, ...]  # L times [G*H]
 
 
+@shown
 def rhn(
     hidden_size: int,
     *,

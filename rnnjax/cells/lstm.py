@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.initializers import Bias, Chrono, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -29,6 +29,7 @@ class LSTMCarry(NamedTuple):
     gates: Array | None = None  # [*B, K*H], with full gate recurrence
 
 
+@shown
 def lstm(
     hidden_size: int,
     *,
@@ -187,6 +188,7 @@ lstm_fgr = partial(lstm, peepholes=True, gate_recurrence=True)
 lstm_fgr.__doc__ = "Full gate recurrence, nine more matrices (FGR of Greff et al. 2015); options as `lstm`."
 
 
+@shown
 def lstm_1997(
     hidden_size: int,
     *,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, zeros
 from rnnjax.cells.lstm import lstm
 from rnnjax.initializers import Bias, Initializer, Normal, bias as init_bias
 
@@ -25,6 +25,7 @@ class ClockworkCarry(NamedTuple):
     t: Array  # [*B], steps so far
 
 
+@shown
 def clockwork(
     hidden_size: int,
     *,
@@ -93,6 +94,7 @@ class FastSlow(NamedTuple):
     slow: Any
 
 
+@shown
 def fast_slow(
     hidden_size: int,
     *,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell
+from rnnjax.cell import Array, Cell, shown
 from rnnjax.unrolling import unroll
 
 
@@ -22,8 +22,13 @@ class Layer(NamedTuple):
     output_size: int
     init: Callable[..., Any]
     apply: Callable[..., Any]
+    text: str = ""  # the call that made it
+
+    def __repr__(self) -> str:
+        return self.text or f"layer of {self.output_size} outputs"
 
 
+@shown
 def layer(cell: Cell | Layer, **options) -> Layer:
     """A cell as a Layer: its `unroll`, with options of `unroll` (save, project, reverse, ...) fixed here."""
     if isinstance(cell, Layer):
@@ -37,6 +42,7 @@ def layer(cell: Cell | Layer, **options) -> Layer:
     return Layer(cell.output_size, cell.init, apply)
 
 
+@shown
 def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Layer:
     """One cell over the sequence in each direction; outputs side by side, [T, *B, O_forward + O_backward].
 
@@ -67,6 +73,7 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
     return Layer(sum(c.output_size for c in cells), init, apply)
 
 
+@shown
 def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
     """Layers on top of each other: a Cell when all are cells (it decodes step by step), else a Layer.
 
