@@ -1,6 +1,6 @@
 """Exponential gating: the scalar LSTM of xLSTM."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def slstm(
         nothing = zeros(params, *batch_shape, H)
         return SLSTMCarry(nothing, nothing, nothing, nothing - jnp.inf)
 
-    def prepare(params: SLSTMParams, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> SLSTMParams:
+    def prepare(params: Any, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> Any:
         return params._replace(U=tuple(params.U))
 
     def step(p: SLSTMParams, carry: SLSTMCarry, z: Array) -> tuple[SLSTMCarry, Array]:

@@ -65,9 +65,9 @@ def rhn(
 
     def step(p: RHNParams, s: Array, z: Array) -> tuple[Array, Array]:
         for U, from_below in zip(p.U, (z, *p.b[1:]), strict=True):
-            a, t, *c = split(name(from_below + recur(s, U), "preactivation"), num_gates)
+            a, t, *rest = split(name(from_below + recur(s, U), "preactivation"), num_gates)
             t = name(sigmoid(t), "transform_gate")
-            c = name(1 - t if coupled else sigmoid(c[0]), "carry_gate")
+            c = name(1 - t if coupled else sigmoid(rest[0]), "carry_gate")
             s = jnp.tanh(a) * t + s * c
         return s, s
 

@@ -123,7 +123,7 @@ def fastrnn(
             beta=jnp.full((1,), beta, jnp.float32),
         )
 
-    def step(p: FastRNNParams, h: Array, z: Array) -> tuple[Array, Array]:
+    def step(p: Any, h: Array, z: Array) -> tuple[Array, Array]:
         candidate = jnp.tanh(name(z + recur(h, p.U), "preactivation"))
         h = sigmoid(p.alpha) * candidate + sigmoid(p.beta) * h
         return h, h
@@ -173,10 +173,10 @@ def fastgrnn(
             nu=jnp.full((1,), nu, jnp.float32),
         )
 
-    def project(p: FastGRNNParams, x: Array) -> Array:
+    def project(p: Any, x: Array) -> Array:
         return dense(x, p.W)
 
-    def step(p: FastGRNNParams, h: Array, z: Array) -> tuple[Array, Array]:
+    def step(p: Any, h: Array, z: Array) -> tuple[Array, Array]:
         a = name(z + recur(h, p.U), "preactivation")
         z = name(sigmoid(a + p.b_z), "update_gate")
         h = (sigmoid(p.zeta) * (1 - z) + sigmoid(p.nu)) * jnp.tanh(a + p.b_h) + z * h

@@ -49,8 +49,8 @@ def nas(
 
     def step(params: NASParams, carry: LSTMCarry, z: Array) -> tuple[LSTMCarry, Array]:
         u = split(name(recur(carry.h, params.U), "preactivation"), 8)
-        z = split(z, 8)
-        a = [zk * uk if k == 3 else zk + uk for k, (zk, uk) in enumerate(zip(z, u, strict=True))]
+        parts = zip(split(z, 8), u, strict=True)
+        a = [zk * uk if k == 3 else zk + uk for k, (zk, uk) in enumerate(parts)]
         p = tanh(sigmoid(a[0]) * relu(a[1]))
         q = tanh(sigmoid(a[2]) + relu(a[3]))
         r = tanh(tanh(a[4]) * sigmoid(a[5]))
