@@ -58,7 +58,8 @@ class Cell(NamedTuple, Generic[Params, Carry]):
     text: str = ""  # the call that made it, which is how it shows itself
 
     def __repr__(self) -> str:
-        return self.text or f"{self.step.__qualname__.split('.')[0]} cell of {self.output_size} outputs"
+        maker = getattr(self.step, "__qualname__", "").split(".<locals>.")[-2:][0]
+        return self.text or f"{maker} cell of {self.output_size} outputs"
 
 
 def shown(factory: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
