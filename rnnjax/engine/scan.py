@@ -57,7 +57,7 @@ def deferred_scan(step: Callable, carry: Any, inputs: Any, num_steps: int, rever
         lambda carry, x: step(jax.tree.unflatten(carry_tree, carry), jax.tree.unflatten(input_tree, x)),
         return_shape=True,
     )(carry_leaves, one_step)
-    structures = jax.tree.structure(out[0]), jax.tree.structure(out[1])
+    structures: Any = jax.tree.structure(out[0]), jax.tree.structure(out[1])
     program = write_out(closed.jaxpr, len(carry_leaves), structures[0].num_leaves)
     same = [a.strip_weak_type() for a in closed.out_avals[: len(carry_leaves)]] == [
         jax.typeof(a).strip_weak_type() for a in carry_leaves
@@ -79,14 +79,14 @@ def _make_run(plan: Plan, num_steps: int, reverse: bool, in_chunks: bool) -> Cal
         carry, ys, _ = _forward(plan, weights, consts, carry, inputs, num_steps, reverse, keep=False)
         return carry, ys
 
-    def rule(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    def rule(primals: tuple[list, list, list, list], tangents: Any) -> tuple[Any, Any]:
         tangents = Tangents(*(_present(leaves) for leaves in tangents))
         carry, ys, kept = _forward(plan, *primals, num_steps, reverse, keep=True)
         tangent = recomputed(lambda kept, tangents: scan_tangent(plan, kept, tangents, num_steps, reverse))
         dcarry, dys = tangent(kept, tangents)
         return (carry, ys), (_every(dcarry, carry), _every(dys, ys))
 
-    def rule_in_chunks(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    def rule_in_chunks(primals: tuple[list, list, list, list], tangents: Any) -> tuple[Any, Any]:
         tangents = Tangents(*(_present(leaves) for leaves in tangents))
         return _in_chunks(plan, *primals, tangents, num_steps, reverse)
 
@@ -113,7 +113,8 @@ def _forward(
     narrowed = narrowed_weights(plan, weights)
     wanted = [*program.carry_out, *program.ys, *(plan.saved if keep else ())]
 
-    def bind(position: int, *values):
+    def bind(position: int, *inputs: Any) -> Sequence[Any]:
+        values: Sequence[Any] = inputs
         site = plan.sites.get(position)
         if site is not None:
             values = replaced_at(values, site.weight_at, narrowed[site.weight])

@@ -284,7 +284,8 @@ def _replay(
     """
     program = plan.program
 
-    def bind(position: int, *inputs):
+    def bind(position: int, *values: Any) -> Sequence[Any]:
+        inputs: Sequence[Any] = values
         equation, site = program.equations[position], plan.sites.get(position)
         if position in plan.by_output:
             y = ends[plan.by_output[position]]
