@@ -99,7 +99,7 @@ def ssd(
     hidden_size: int,
     *,
     num_heads: int = 1,
-    state_size: int = 64,
+    state_size: int = 16,
     step_range: tuple[float, float] = (0.001, 0.1),
     kernel_init: Initializer = glorot_uniform,
 ) -> Cell:
@@ -119,7 +119,7 @@ def ssd(
     Init: −A uniform from 1 to 16; D one; b_Δ such that softplus(b_Δ) is log uniform in step_range; W glorot uniform
     each.
     Differs from the paper: the convolution over u, B and C with its SiLU, the gate, the normalisation and the
-    projection after y in a Mamba-2 block are left out.
+    projection after y in a Mamba-2 block are left out; N there is 64 to 256, for a thousand units and more.
     Reference: Dao & Gu 2024, "Transformers are SSMs: generalized models and efficient algorithms through structured
     state space duality", arXiv:2405.21060, sections 3 to 5 and 7; Δ and initial values as in the authors' code.
 
