@@ -116,8 +116,8 @@ def rwkv7(
     def project(p: RWKV7Prepared, x: Array) -> tuple[Array, Array]:
         return x, dense(x, p.W_now)
 
-    def step(prepared: RWKV7Prepared, carry: RWKV7Carry, z: tuple[Array, Array]) -> tuple[RWKV7Carry, Array]:
-        p, (x, z) = prepared.params, z
+    def step(prepared: RWKV7Prepared, carry: RWKV7Carry, inputs: tuple[Array, Array]) -> tuple[RWKV7Carry, Array]:
+        p, (x, z) = prepared.params, inputs
         z = name(z + recur(carry.x, prepared.W_past), "preactivation")
         r, k, v, z_w, z_a, z_g = jnp.split(z, [H, 2 * H, 3 * H, 3 * H + R, 3 * H + 2 * R], axis=-1)
         decay = name(dense(jnp.tanh(z_w), p.W_decay) + p.b_decay, "preactivation")
