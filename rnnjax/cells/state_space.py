@@ -37,6 +37,12 @@ def log_steps(key: Array, size: int, low: float, high: float) -> Array:
     return jax.random.uniform(key, (size,), jnp.float32, math.log(low), math.log(high))
 
 
+def step_biases(key: Array, size: int, low: float, high: float) -> Array:
+    """b such that softplus(b) is a step size, log uniform between low and high."""
+    steps = jnp.exp(log_steps(key, size, low, high))
+    return steps + jnp.log(-jnp.expm1(-steps))
+
+
 def check_range(label: str, low: float, high: float) -> None:
     if not 0 < low <= high:
         raise ValueError(f"{label} must be two positive numbers, the smaller one first, got {low}, {high}")
