@@ -95,8 +95,8 @@ def _value_column(table: Table, exogenous: Sequence[str]) -> str:
     if len(numeric) == 1:
         return numeric[0]
     raise ValueError(
-        f"{table.path} has {len(numeric) or 'no'} columns of numbers{': ' if numeric else ''}{', '.join(numeric)}; choose "
-        f"one with --column; all columns: {', '.join(table.columns)}"
+        f"{table.path} has {len(numeric) or 'no'} columns of numbers{': ' if numeric else ''}{', '.join(numeric)}; "
+        f"choose one with --column; all columns: {', '.join(table.columns)}"
     )
 
 
@@ -124,8 +124,8 @@ def _check_once(path: str, dates: np.ndarray, order: np.ndarray) -> None:
     if twice.size:
         first, second = sorted(order[twice[0] : twice[0] + 2] + 1)
         raise ValueError(
-            f"{path}: {twice.size} dates are repeated, the first is {shown(dates[twice[0]])} in rows {first} and {second}; "
-            "a series has one value a date: choose one, or add them up"
+            f"{path}: {twice.size} dates are repeated, the first is {shown(dates[twice[0]])} in rows {first} and "
+            f"{second}; a series has one value a date: choose one, or add them up"
         )
 
 
@@ -142,8 +142,8 @@ def _on_grid(path: str, dates: np.ndarray, numbers: np.ndarray, frequency: Frequ
     whole = grid(dates, frequency)
     if len(whole) > 10 * len(dates) + 10:
         raise ValueError(
-            f"{path}: {len(dates)} dates from {shown(dates[0])} to {shown(dates[-1])} would be {len(whole)} steps, "
-            f"{frequency.name}: too few of them are there. --missing skip takes the rows as they follow upon one another"
+            f"{path}: {len(dates)} dates from {shown(dates[0])} to {shown(dates[-1])} would be {len(whole)} steps "
+            f"({frequency.name}): too few of them are there. --missing skip takes the rows as they follow"
         )
     filled = np.full((len(whole), numbers.shape[1]), np.nan)
     filled[np.searchsorted(whole, dates)] = numbers
@@ -159,8 +159,8 @@ def _gaps_named(where: str, dates: np.ndarray | None, gaps: np.ndarray, frequenc
     more = " and more" if len(rows) > 5 else ""
     rhythm = f" ({frequency.name})" if frequency else ""
     return (
-        f"{where}: {len(rows)} of {len(gaps)} values are missing{rhythm}: {named}{more}. Fill them in, or give --missing "
-        "interpolate (a straight line between the neighbours) or --missing skip (as if they had never been)"
+        f"{where}: {len(rows)} of {len(gaps)} values are missing{rhythm}: {named}{more}. Fill them in, or give "
+        "--missing interpolate (a straight line between the neighbours) or --missing skip (as if they had never been)"
     )
 
 

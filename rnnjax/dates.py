@@ -30,7 +30,7 @@ class Frequency(NamedTuple):
 
     unit: str
     count: int
-    month_end: bool = False  # each date is the last day of its month
+    day: int = 0  # of the month, 31 for its last one; a shorter month has its last day then
 
     @property
     def name(self) -> str:
@@ -76,10 +76,10 @@ def read_dates(where: str, values: Sequence[Any], form: str | None = None) -> np
     """
     texts = [" ".join(str(value).replace(",", " ").split()) for value in values]
     if form is not None:
-        return _seconds([_strptime(where, row, str(value), form) for row, value in enumerate(values, 1)])
+        return _seconds(where, [_strptime(where, row, str(value), form) for row, value in enumerate(values, 1)])
     for reader in (_year, _iso, _quarter):
         if (found := _all(reader, texts)) is not None:
-            return _seconds(found)
+            return _seconds(where, found)
     meanings: dict[tuple, str] = {}
     for form in FORMATS:
         if (found := _all(lambda text, form=form: datetime.strptime(text, form), texts)) is not None:
@@ -88,7 +88,7 @@ def read_dates(where: str, values: Sequence[Any], form: str | None = None) -> np
         both = " or ".join(f"{found[0]:%d %B %Y}" for found in list(meanings)[:2])
         raise ValueError(
             f"{where}: {values[0]!r} in row 1 may be {both}, and no row tells: say which with --date-format "
-            f"{list(meanings.values())[0]}"
+            f"{next(iter(meanings.values()))}"
         )
     if not meanings:
         row = next((row for row, text in enumerate(texts) if not looks_like_a_date(text)), 0) if len(texts) > 1 else 0
@@ -96,7 +96,7 @@ def read_dates(where: str, values: Sequence[Any], form: str | None = None) -> np
             f"{where}: {values[row]!r} in row {row + 1} is no date as the others are; known: 2020-01-31, 31.01.2020, "
             "01/31/2020, Jan 2020, 2020-Q1, with a time or not; any other with --date-format, such as %d/%m/%Y"
         )
-    return _seconds(list(next(iter(meanings))))
+    return _seconds(where, list(next(iter(meanings))))
 
 
 def find_frequency(dates: np.ndarray) -> Frequency | None:
@@ -104,10 +104,10 @@ def find_frequency(dates: np.ndarray) -> Frequency | None:
     if len(dates) < 2:
         return None
     months, days, times = _parts(dates)
-    month_end = bool((_month_lengths(months) == days).all())
-    if (month_end or (days == days[0]).all()) and (times == times[0]).all():
-        count = int(np.gcd.reduce(np.diff(months)))
-        return Frequency("month", count, month_end and bool((days != days[0]).any() or days[0] > 28))
+    lengths = _month_lengths(months)
+    day = 31 if (days == lengths).all() and days.max() > 28 else int(days.max())
+    if (days == np.minimum(day, lengths)).all() and (times == times[0]).all() and (np.diff(months) > 0).all():
+        return Frequency("month", int(np.gcd.reduce(np.diff(months))), day)
     steps = np.diff(dates).astype(np.int64)
     count = int(steps.min())
     if (steps % count).any():
@@ -127,10 +127,9 @@ def following(last: np.datetime64, frequency: Frequency, count: int) -> np.ndarr
     if frequency.unit == "weekday":
         day = last.astype("datetime64[D]")
         return np.busday_offset(day, steps) + (last - day)
-    months, days, times = _parts(np.array([last]))
+    months, _, times = _parts(np.array([last]))
     months = months + steps
-    lengths = _month_lengths(months)
-    days = lengths if frequency.month_end else np.minimum(days, lengths)
+    days = np.minimum(frequency.day, _month_lengths(months))
     return (months.astype("datetime64[M]").astype("datetime64[D]") + (days - 1)).astype("datetime64[s]") + times
 
 
@@ -185,9 +184,9 @@ def _strptime(where: str, row: int, text: str, form: str) -> datetime:
         raise ValueError(f"{where}: {text!r} in row {row}: {error}") from None
 
 
-def _seconds(dates: list[datetime]) -> np.ndarray:
+def _seconds(where: str, dates: list[datetime]) -> np.ndarray:
     aware = {date.tzinfo is not None for date in dates}
     if len(aware) > 1:
-        raise ValueError("some dates have an offset from UTC and others have none")
+        raise ValueError(f"{where}: some dates have an offset from UTC and others have none")
     naive = [date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date for date in dates]
     return np.array(naive, "datetime64[us]").astype("datetime64[s]")

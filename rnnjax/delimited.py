@@ -2,8 +2,8 @@
 
     read_rows("a.csv", "month;price\n1;101,25\n")        Rows([["month", "price"], ["1", "101,25"]], ";")
 
-Quotes are those of RFC 4180, `"a ""quoted"" word"`, parsed strictly by Python's `csv`. A file separated by tabs often has
-none, so that a quote there is a character like others where a row a line makes the better table.
+Quotes are those of RFC 4180, `"a ""quoted"" word"`, parsed strictly by Python's `csv`. A file separated by tabs often
+has none, so that a quote there is a character like others where a row a line makes the better table.
 """
 
 import csv
@@ -69,8 +69,8 @@ def read_rows(where: str, text: str, sep: str | None = None, is_number: Callable
         if not _fits(row, reading.rows[0]):
             parted = f"parted at {reading.separator!r}" if reading.separator else "one column"
             raise ValueError(
-                f"{where}: row {number} has {len(row)} fields, the first line {width} ({parted}; rows count from 1 below "
-                f"a heading). It begins with {' '.join(row)[:40]!r}. Another separator is given by --sep"
+                f"{where}: row {number} has {len(row)} fields, the first line {width} ({parted}; rows count from 1 "
+                f"below a heading). It begins with {' '.join(row)[:40]!r}. Another separator is given by --sep"
             )
     return Rows([row[:width] for row in reading.rows], reading.separator)
 

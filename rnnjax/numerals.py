@@ -74,8 +74,8 @@ def read_numbers(
     bad = [row for row, value in enumerate(values) if not is_missing(value) and not np.isfinite(numbers[row])]
     if bad:
         raise ValueError(
-            f"{where}: {len(bad)} of {len(values)} values are no finite numbers, the first is {values[bad[0]]!r} in row "
-            f"{bad[0] + 1}"
+            f"{where}: {len(bad)} of {len(values)} values are no finite numbers, the first is {values[bad[0]]!r} in "
+            f"row {bad[0] + 1}"
         )
     for other in fitting[1:]:
         there = [_number(value, other) for value in values]

@@ -5,8 +5,8 @@
     table.texts("review"), table.labels("mood") lists of str
     read_texts(["poems/", "more.csv"], column="text")
 
-What is in a file arrives, or a ValueError says what does not and what to give. `pyarrow` is imported when a Parquet file
-is read, not with this module.
+What is in a file arrives, or a ValueError says what does not and what to give. `pyarrow` is imported when a Parquet
+file is read, not with this module.
 """
 
 import codecs
@@ -16,6 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def guess_encoding(content: bytes) -> str:
 
     def share(encoding: str) -> float:
         text = sample.decode(encoding, "replace")
-        pairs = Counter(pair for pair in zip(text, text[1:], strict=False) if not "".join(pair).isascii())
+        pairs = Counter(pair for pair in pairwise(text) if not "".join(pair).isascii())
         return sum(count for (a, b), count in pairs.items() if _go_together(a, b)) / max(1, pairs.total())
 
     return max(ENCODINGS, key=share)
