@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 
 from rnnjax import data
 from rnnjax.errors import unknown
@@ -91,11 +92,15 @@ def load_texts(
     return Texts(texts, *_classify(where, labels, names, classes))
 
 
-def split_of(num_examples: int, parts: Sequence[float], seed: int) -> list[np.ndarray]:
+def split_of(
+    num_examples: int, parts: Sequence[float], seed: int, labels: Sequence[Any] | np.ndarray | None = None
+) -> list[np.ndarray]:
     """Shuffled disjoint parts of num_examples rows, an array of row numbers each; the same seed gives the same parts.
 
     Args:
       parts: fractions such as (0.67, 0.33), or counts such as (34_000, 6_000, 10_000). What they leave over is in none.
+      labels: the class of each row, for parts in which every class has its share, to a row or so, and one row at least
+        where it has as many as there are parts. Without them rows are drawn blindly: a rare class may be in one alone.
     """
     counts = all(isinstance(part, int | np.integer) for part in parts)
     ends = np.cumsum(parts) if counts else np.round(np.cumsum(parts) * num_examples).astype(int)
@@ -105,8 +110,34 @@ def split_of(num_examples: int, parts: Sequence[float], seed: int) -> list[np.nd
             f"cannot cut {num_examples} examples into parts {tuple(parts)}: each needs one example at least, "
             "and together they cannot have more than there are"
         )
-    order = np.random.default_rng(seed).permutation(num_examples)
+    rng = np.random.default_rng(seed)
+    if labels is not None:
+        if len(labels) != num_examples:
+            raise ValueError(f"{len(labels)} labels for {num_examples} examples")
+        return _stratified(np.asarray(labels), [*sizes, num_examples - ends[-1]], rng)[:-1]
+    order = rng.permutation(num_examples)
     return np.split(order[: ends[-1]], ends[:-1])
+
+
+def _stratified(labels: np.ndarray, sizes: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
+    """Parts of these sizes, the last of them what is left over: the rarest class is dealt out first, each by the places
+    that are still free, by largest remainders, so that the last class fits exactly."""
+    free = np.array(sizes)
+    parts: list[list[np.ndarray]] = [[] for _ in sizes]
+    classes, counts = np.unique(labels, return_counts=True)
+    for label in classes[np.argsort(counts, kind="stable")]:
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        share, remainder = np.divmod(len(rows) * free, free.sum())
+        share[np.argsort(-remainder, kind="stable")[: len(rows) - share.sum()]] += 1
+        empty = [part for part in range(len(sizes) - 1) if not share[part] and free[part]]
+        if len(rows) >= len(sizes) - 1:
+            for part in empty:
+                share[part] += 1
+                share[np.argmax(share)] -= 1
+        free -= share
+        for part, some in zip(parts, np.split(rows, np.cumsum(share)[:-1]), strict=True):
+            part.append(some)
+    return [rng.permutation(np.concatenate(part)) for part in parts]
 
 
 def decode(where: str, content: bytes, encoding: str = "utf-8") -> str:
@@ -241,8 +272,11 @@ def _whole_numbers(where: str, values: list) -> np.ndarray | None:
 # ---- tokens
 
 _BLANKED = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
-_WORD_OR_MARK = re.compile(r"\w+(?:'\w+)*|[.,!?;:()\"]")
-_LETTERS = re.compile(r"\w+")
+# A letter or digit, then more of them with their marks (vowels of Hindi and Tamil, points of Hebrew, stress); joiners
+# stand between two parts of a word in Persian and Hindi.
+_LETTERS = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:[\u200c\u200d][\p{L}\p{N}\p{M}]+)*")
+_WORD_OR_MARK = regex.compile(rf"{_LETTERS.pattern}(?:'{_LETTERS.pattern})*|[.,!?;:()\"]")
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
 
 
@@ -267,6 +301,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in _LETTERS.findall(_plain(text)) if word not in STOP_WORDS]
 
 
+def characters(text: str) -> list[str]:
+    """Lower-case characters without blanks, each with its marks and what it is joined to: grapheme clusters (Unicode
+    Standard Annex 29), so that a flag is one. For scripts without spaces between words."""
+    return [character for part in _plain(text).split() for character in regex.findall(r"\X", part)]
+
+
 def _plain(text: str) -> str:
     """Lower case, accents composed with their letters, no HTML line breaks, no underscores."""
     return _LINE_BREAK.sub(" ", unicodedata.normalize("NFC", text.lower())).replace("_", " ")
@@ -276,6 +316,7 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "keras_words": keras_words,
     "words": words,
     "content_words": content_words,
+    "characters": characters,
 }
 
 # Function words of English, and what is left of contractions cut at the apostrophe.
@@ -327,17 +368,34 @@ def tokenise(texts: Sequence[str], tokenizer: str, cache: str | os.PathLike | No
       cache: folder to keep the result in, `user_cache()` say, or None. The file is found again by the texts, the
         tokenizer's name and this module's source, so it is never out of date; it can be deleted at any time. The
         KEPT newest stay.
+
+    A UserWarning says where the words of nearly all texts are seen never again, as they are of a script that has no
+    spaces between them.
     """
     if tokenizer not in TOKENIZERS:
         raise ValueError(unknown("tokenizer", tokenizer, TOKENIZERS))
     cut = TOKENIZERS[tokenizer]
     if cache is None:
-        return number_tokens(map(cut, texts))
+        return _warned(number_tokens(map(cut, texts)), tokenizer)
     path = Path(cache) / f"tokens-{_digest(texts, tokenizer)}.npz"
     tokens = _read_tokens(path)
     if tokens is None:
         tokens = number_tokens(map(cut, texts))
         _write_tokens(path, tokens)
+    return _warned(tokens, tokenizer)
+
+
+def _warned(tokens: Tokens, tokenizer: str) -> Tokens:
+    """The same tokens, after a warning where most occur once, and texts are one each or have no spaces."""
+    if tokenizer != "characters" and len(tokens.ids.lengths) >= 10 and len(tokens.ids.values):
+        once = (np.bincount(tokens.ids.values) == 1).sum() / len(tokens.ids.values)
+        unspaced = np.mean([bool(_WITHOUT_SPACES.search(word)) for word in tokens.types])
+        if once > 0.5 and (np.median(tokens.ids.lengths) <= 1 or unspaced > 0.5):
+            warnings.warn(
+                f"tokenizer {tokenizer!r}: {once:.0%} of all tokens occur once only: little can be learnt from them. "
+                "If the texts have no spaces between words (Chinese, Japanese, Thai), take tokenizer 'characters'",
+                stacklevel=3,
+            )
     return tokens
 
 
@@ -349,7 +407,7 @@ def user_cache() -> Path:
 
 def _digest(texts: Sequence[str], tokenizer: str) -> str:
     digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16)
-    digest.update(repr((tokenizer, unicodedata.unidata_version, list(map(len, texts)))).encode())
+    digest.update(repr((tokenizer, unicodedata.unidata_version, regex.__version__, list(map(len, texts)))).encode())
     digest.update("".join(texts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

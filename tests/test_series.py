@@ -66,11 +66,25 @@ def test_what_the_transforms_are():
         ("seasonal", 12, Y[:12], "a difference over 12 steps needs more than the 12 values"),
         ("standard", 1, np.full(5, 3.0), "all values for training are 3"),
         ("difference,minmax", 1, np.arange(5.0), "all values for training are 1"),
+        ("standard", 1, np.full(96, 7.7), "all values for training are 7.7, up to rounding"),
+        ("minmax", 1, 7.7 + 1e-15 * np.arange(2), "all values for training are 7.7, up to rounding"),
+        ("difference,standard", 1, 5 + 0.1 * np.arange(96), "all values for training are 0.1, up to rounding"),
+        ("difference,minmax", 1, 1e6 + 0.1 * np.arange(96), "up to rounding"),
+        ("seasonal,standard", 12, Y[:12][np.arange(96) % 12] + 0.3, "up to rounding"),
+        ("log,difference,standard", 1, 3 * 1.01 ** np.arange(96), "all values for training are 0.00995033, up to"),
     ],
 )
 def test_what_cannot_be_transformed_is_refused(text, period, y, message):
     with pytest.raises(ValueError, match=message):
         series.make_transform(text, period)(y).forward(y)
+
+
+def test_small_changes_on_a_high_level_are_no_rounding():
+    y = 1e6 + 1e-6 * RNG.normal(size=50)
+    for text in ("standard", "difference,standard", "minmax", "log,standard", "standard,minmax"):
+        assert np.ptp(series.make_transform(text)(y).forward(y)) >= 1 - 1e-12
+    with pytest.raises(ValueError, match="up to rounding"):
+        series.standard(np.full(96, 7.7))
 
 
 def test_windows_are_in_order():
