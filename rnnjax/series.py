@@ -104,7 +104,7 @@ def compose(transforms: Sequence[Transform]) -> Transform:
     """One after the other, each fitted on what the ones before made of the training part.
 
     The rounding that a part is told is what it has become of by then: the difference of 1000.1 and 1000 is off by the
-    rounding of 1000, not of 0.1. It is measured, on a training part whose values are all off by a unit in the last place.
+    rounding of 1000, not of 0.1. It is measured, on a training part whose values are off by a unit in the last place.
     """
 
     def fit(training: np.ndarray, rounding: float | None = None) -> Fitted:
