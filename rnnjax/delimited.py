@@ -40,14 +40,14 @@ class _Reading(NamedTuple):
         return 0.0 if self.error else sum(_fits(row, self.rows[0]) for row in self.rows) / len(self.rows)
 
 
-def read_rows(where: str, text: str, sep: str | None = None, is_number: Callable[[str], bool] = str.isdigit) -> Rows:
+def read_rows(where: str, text: str, sep: str | None = None, is_value: Callable[[str], bool] = str.isdigit) -> Rows:
     """The rows of a text whose newlines are one character.
 
     Args:
       where: how the file is called in messages.
       sep: a character or its name in SEPARATORS; "" for one column, a row a line; None for the one of SEPARATORS that
         parts all rows into as many fields as the first one, which has two at least.
-      is_number: of a field; where two separators would do, one is taken for the decimal comma of numbers.
+      is_value: of a field, whether it is a number or date: where two separators would do, one may be a comma in those.
 
     Raises:
       ValueError: no rows; a quote that is never closed; a row of more fields than the first one, of which any but the
@@ -56,7 +56,7 @@ def read_rows(where: str, text: str, sep: str | None = None, is_number: Callable
     if not text.strip():
         raise ValueError(f"{where}: the file is empty")
     if sep is None:
-        reading = _found(where, text, is_number)
+        reading = _found(where, text, is_value)
     else:
         sep = SEPARATORS.get(sep, sep)
         if len(sep) > 1 or sep in ('"', "\n", "\r"):
@@ -122,7 +122,7 @@ def _parse(text: str, separator: str, skip_blanks: bool = False) -> tuple[list[l
     return rows, ""
 
 
-def _found(where: str, text: str, is_number: Callable[[str], bool]) -> _Reading:
+def _found(where: str, text: str, is_value: Callable[[str], bool]) -> _Reading:
     first, _, below = text.lstrip("\n").partition("\n")
     readings = [_read(text, separator) for separator in SEPARATORS.values() if separator in first]
     readings = [reading for reading in readings if reading.error or len(reading.rows[0]) > 1]
@@ -136,7 +136,7 @@ def _found(where: str, text: str, is_number: Callable[[str], bool]) -> _Reading:
     for reading in readings:
         others = characters - {reading.separator}
         cells = [cell for row in reading.rows[1:] or reading.rows for cell in row if others & set(cell)]
-        if all(map(is_number, cells)):
+        if all(map(is_value, cells[:100])):
             return reading
     raise ValueError(
         f"{where}: each of {' '.join(map(repr, sorted(characters)))} parts all {len(readings[0].rows)} rows alike: say "

@@ -144,9 +144,10 @@ def read_table(
     Args:
       sep, decimal, thousands: of a delimited file, found where not given: see `delimited.read_rows` and
         `numerals.STYLES`.
-      heading: whether the first row of a delimited file is one. If not given, it is none where a column has numbers or
-        dates all the way down, the first row among them, and no column begins with a text above numbers alone. Columns
-        without a name are called by their number, from "1".
+      heading: whether the first row of a delimited file is one. If not given, it is none where it has a number above
+        numbers, a date above dates or a label above the same labels; but whole numbers may be headings, as years are,
+        where another column begins with a text above numbers. Columns without a name are called by their number, from
+        "1". Texts alone do not tell: their first row is the heading.
       encoding: of a text file. A byte order mark of UTF-8 is left out.
 
     Raises:
@@ -165,7 +166,7 @@ def read_table(
     else:
         text = _one_newline(decode(str(path), content, encoding))
         rows, separator = read_rows(
-            str(path), text, "tab" if sep is None and kind in (".tsv", ".tab") else sep, is_number
+            str(path), text, "tab" if sep is None and kind in (".tsv", ".tab") else sep, _is_value
         )
         has_heading = _has_heading(rows) if heading is None else heading
         columns = _columns(str(path), rows, has_heading)
@@ -291,18 +292,31 @@ def _one_newline(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _is_value(cell: str) -> bool:
+    return is_number(cell) or looks_like_a_date(cell)
+
+
 def _has_heading(rows: list[list[str]]) -> bool:
-    is_data = False
-    for first, *rest in zip(*rows, strict=True):
+    """See `read_table`."""
+    if not any(map(str.strip, rows[0])):  # a gap at the start of a column
+        return False
+    named = is_data = surely = False
+    for column in zip(*rows, strict=True):
+        first, *rest = map(str.strip, column)
+        if not first:
+            continue
         values = [cell for cell in rest if not is_missing(cell)]
-        for like, some in ((is_number, values), (looks_like_a_date, values[:20])):  # a date takes many tries
-            if not all(map(like, some)) or is_missing(first):
-                continue
-            if like(first):
-                is_data = True
-            elif some:
-                return True
-    return not is_data
+        if all(map(is_number, values)):
+            like_the_rest = is_number(first) or (is_missing(first) and bool(values))
+        elif all(map(looks_like_a_date, values[:20])):  # a date takes many tries
+            like_the_rest = looks_like_a_date(first)
+        else:
+            like_the_rest = first in values and 2 * len(set(values)) <= len(values)  # labels
+            values = []
+        is_data = is_data or like_the_rest
+        surely = surely or (like_the_rest and not first.isdigit())  # 2019 may be the heading of a year
+        named = named or (bool(values) and not like_the_rest)
+    return not is_data or (named and not surely)
 
 
 def _columns(where: str, rows: list[list[str]], has_heading: bool) -> dict[str, list[str]]:
