@@ -31,7 +31,9 @@ class DatedSeries(NamedTuple):
 
     def dates_ahead(self, count: int) -> np.ndarray | None:
         """Of the `count` steps after the last one, datetime64[s] [count]; None where there is no frequency."""
-        return following(self.dates[-1], self.frequency, count) if self.frequency else None
+        if self.dates is None or self.frequency is None:
+            return None
+        return following(self.dates[-1], self.frequency, count)
 
 
 def read_series(

@@ -26,10 +26,10 @@ _NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]*)?")
 
 
 class Frequency(NamedTuple):
-    """Steps of `count` units: "month", "weekday" (Monday to Friday) or "second"."""
+    """Steps of `size` units: "month", "weekday" (Monday to Friday) or "second"."""
 
     unit: str
-    count: int
+    size: int
     day: int = 0  # of the month, 31 for its last one; a shorter month has its last day then
 
     @property
@@ -47,10 +47,10 @@ class Frequency(NamedTuple):
         if self[:2] in named:
             return named[self[:2]]
         if self.unit == "month":
-            return f"every {self.count} months"
-        size, word = next((s, w) for s, w in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (1, "seconds"))
-                          if self.count % s == 0)  # fmt: skip
-        return f"every {self.count // size} {word}"
+            return f"every {self.size} months"
+        seconds, word = next((s, w) for s, w in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (1, "seconds"))
+                          if self.size % s == 0)  # fmt: skip
+        return f"every {self.size // seconds} {word}"
 
 
 def looks_like_a_date(cell: str) -> bool:
@@ -120,8 +120,8 @@ def find_frequency(dates: np.ndarray) -> Frequency | None:
 
 def following(last: np.datetime64, frequency: Frequency, count: int) -> np.ndarray:
     """The dates of the next `count` steps: datetime64[s] [count]."""
-    last = np.datetime64(last, "s")
-    steps = np.arange(1, count + 1) * frequency.count
+    last = last.astype("datetime64[s]")
+    steps = np.arange(1, count + 1) * frequency.size
     if frequency.unit == "second":
         return last + steps
     if frequency.unit == "weekday":
@@ -137,8 +137,8 @@ def grid(dates: np.ndarray, frequency: Frequency) -> np.ndarray:
     """All dates from the first to the last one, those that are missing among them."""
     months, _, _ = _parts(dates[[0, -1]])
     span = int(np.diff(dates[[0, -1]]).astype(np.int64)[0])
-    unit = {"second": frequency.count, "weekday": DAY, "month": 28 * DAY}[frequency.unit]
-    steps = int(np.diff(months)[0]) // frequency.count if frequency.unit == "month" else span // unit
+    unit = {"second": frequency.size, "weekday": DAY, "month": 28 * DAY}[frequency.unit]
+    steps = int(np.diff(months)[0]) // frequency.size if frequency.unit == "month" else span // unit
     whole = np.concatenate([dates[:1].astype("datetime64[s]"), following(dates[0], frequency, steps)])
     return whole[whole <= dates[-1]]
 

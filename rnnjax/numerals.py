@@ -13,6 +13,10 @@ import numpy as np
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "-", ".", "?"))  # in lower case
 
 
+class TwoMeaningsError(ValueError):
+    """Numbers that may be meant in two ways."""
+
+
 class Style(NamedTuple):
     """How digits are written."""
 
@@ -65,23 +69,25 @@ def read_numbers(
       point_first: except that a point is then taken for the decimal mark: 1.234 is what programs write.
 
     Raises:
-      ValueError: values that are no finite numbers, with the first one and its row, counted from 1; or more than one
-        meaning.
+      ValueError: values that are no finite numbers, with the first one and its row, counted from 1.
+      TwoMeaningsError: numbers that may be meant in two ways, 1,234 for example.
     """
     fitting = styles_of(values, styles)
     style = fitting[0] if fitting else max(styles, key=lambda s: sum(len(styles_of([v], [s])) for v in values))
     numbers = np.array([_number(value, style) for value in values], np.float64)
-    bad = [row for row, value in enumerate(values) if not is_missing(value) and not np.isfinite(numbers[row])]
+    bad = [row for row in np.flatnonzero(~np.isfinite(numbers)) if not is_missing(values[row])]
     if bad:
         raise ValueError(
             f"{where}: {len(bad)} of {len(values)} values are no finite numbers, the first is {values[bad[0]]!r} in "
             f"row {bad[0] + 1}"
         )
     for other in fitting[1:]:
+        if other.decimal == style.decimal or (point_first and style == STYLES[0]):  # the same values, then
+            continue
         there = [_number(value, other) for value in values]
-        if not np.array_equal(numbers, there, equal_nan=True) and not (point_first and style == STYLES[0]):
+        if not np.array_equal(numbers, there, equal_nan=True):
             row = int(np.argmax((numbers != there) & ~np.isnan(numbers)))
-            raise ValueError(
+            raise TwoMeaningsError(
                 f"{where}: {values[row]!r} in row {row + 1} may be {numbers[row]:g} or {there[row]:g}: say which with "
                 f"--decimal {style.decimal} or --decimal {other.decimal}"
             )

@@ -25,7 +25,7 @@ import numpy as np
 from rnnjax.dates import looks_like_a_date
 from rnnjax.delimited import read_rows
 from rnnjax.errors import unknown
-from rnnjax.numerals import Style, allowed_styles, is_missing, is_number, read_numbers, styles_of
+from rnnjax.numerals import Style, TwoMeaningsError, allowed_styles, is_missing, is_number, read_numbers, styles_of
 
 DELIMITED, JSON_LINES, PARQUET = (".csv", ".tsv", ".tab", ".txt"), (".jsonl", ".ndjson"), (".parquet", ".pq")
 TABLES = (*DELIMITED[:3], *JSON_LINES, *PARQUET)  # the files that are tables by their names
@@ -96,12 +96,14 @@ class Table:
         Raises:
           ValueError: no such column, a value that is no finite number, or numbers that could be meant in two ways.
         """
-        values = self.column(name)
-        styles: Sequence[Style] = self.styles
-        if len(styles_of(values, styles)) > 1:  # other columns may tell
+        values, where, point_first = self.column(name), f"{self.path}: column {name!r}", self.separator != ";"
+        try:
+            return read_numbers(where, values, self.styles, point_first)
+        except TwoMeaningsError:  # unless other columns tell
+            styles: Sequence[Style] = self.styles
             for other in self.number_columns():
                 styles = styles_of(self.columns[other], styles) or styles
-        return read_numbers(f"{self.path}: column {name!r}", values, styles, point_first=self.separator != ";")
+            return read_numbers(where, values, styles, point_first)
 
     def number_columns(self) -> list[str]:
         """The names of the columns in which every value that is not missing is a number, and there is one."""
@@ -165,9 +167,9 @@ def read_table(
         table = Table(str(path), _json_lines(str(path), decode(str(path), content, encoding)), styles=styles)
     else:
         text = _one_newline(decode(str(path), content, encoding))
-        rows, separator = read_rows(
-            str(path), text, "tab" if sep is None and kind in (".tsv", ".tab") else sep, _is_value
-        )
+        if sep is None and kind in (".tsv", ".tab") and "\t" in text.partition("\n")[0]:
+            sep = "\t"
+        rows, separator = read_rows(str(path), text, sep, _is_value)
         has_heading = _has_heading(rows) if heading is None else heading
         columns = _columns(str(path), rows, has_heading)
         table = Table(str(path), columns, separator, has_heading, styles)
@@ -302,7 +304,7 @@ def _has_heading(rows: list[list[str]]) -> bool:
         return False
     named = is_data = surely = False
     for column in zip(*rows, strict=True):
-        first, *rest = map(str.strip, column)
+        first, *rest = map(str.strip, column[:1000])
         if not first:
             continue
         values = [cell for cell in rest if not is_missing(cell)]
