@@ -123,14 +123,16 @@ def following(last: np.datetime64, frequency: Frequency, count: int) -> np.ndarr
     last = last.astype("datetime64[s]")
     steps = np.arange(1, count + 1) * frequency.size
     if frequency.unit == "second":
-        return last + steps
+        return last + steps.astype("timedelta64[s]")
     if frequency.unit == "weekday":
         day = last.astype("datetime64[D]")
         return np.busday_offset(day, steps) + (last - day)
     months, _, times = _parts(np.array([last]))
     months = months + steps
     days = np.minimum(frequency.day, _month_lengths(months))
-    return (months.astype("datetime64[M]").astype("datetime64[D]") + (days - 1)).astype("datetime64[s]") + times
+    return (months.astype("datetime64[M]").astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")).astype(
+        "datetime64[s]"
+    ) + times
 
 
 def grid(dates: np.ndarray, frequency: Frequency) -> np.ndarray:
@@ -150,8 +152,8 @@ def _parts(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _month_lengths(months: np.ndarray) -> np.ndarray:
-    first = months.astype("datetime64[M]")
-    return ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
+    first, following_one = (count.astype("datetime64[M]").astype("datetime64[D]") for count in (months, months + 1))
+    return (following_one - first).astype(np.int64)
 
 
 def _all(reader: Any, texts: Sequence[str]) -> list[datetime] | None:

@@ -75,7 +75,7 @@ def read_numbers(
     fitting = styles_of(values, styles)
     style = fitting[0] if fitting else max(styles, key=lambda s: sum(len(styles_of([v], [s])) for v in values))
     numbers = np.array([_number(value, style) for value in values], np.float64)
-    bad = [row for row in np.flatnonzero(~np.isfinite(numbers)) if not is_missing(values[row])]
+    bad = [row for row in np.flatnonzero(~np.isfinite(numbers)).tolist() if not is_missing(values[row])]
     if bad:
         raise ValueError(
             f"{where}: {len(bad)} of {len(values)} values are no finite numbers, the first is {values[bad[0]]!r} in "
