@@ -18,6 +18,7 @@ from rnnjax.gradients.horizon import (
 )
 from rnnjax.gradients.jacobians import JacobianSpectrum, jacobian_spectrum, quantiles
 from rnnjax.gradients.lyapunov import Lyapunov, lyapunov_spectrum
+from rnnjax.gradients.reach import Derivatives, Reach, output_derivatives, reach
 from rnnjax.gradients.tangents import state_size
 from rnnjax.gradients.theory import (
     forget_bias_for,
@@ -30,11 +31,13 @@ from rnnjax.gradients.theory import (
 __all__ = [
     "SMALLEST",
     "ByLag",
+    "Derivatives",
     "Horizon",
     "HorizonInterval",
     "JacobianSpectrum",
     "Keeping",
     "Lyapunov",
+    "Reach",
     "Saturation",
     "by_training_step",
     "forget_bias_for",
@@ -53,7 +56,9 @@ __all__ = [
     "mean_by_lag",
     "mean_field_rate",
     "mean_field_variance",
+    "output_derivatives",
     "quantiles",
+    "reach",
     "saturation",
     "state_size",
     "time_constants",

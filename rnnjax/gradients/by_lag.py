@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Array, Cell, dtype_of, where_each
+from rnnjax.gradients.tangents import has_tangent, inexact
 from rnnjax.intercept import intercept_unroll
 from rnnjax.unroll import unroll
 
@@ -71,7 +72,7 @@ def gradients_by_lag(network: Any, params: Any, xs: Array, loss: Loss, *, length
     run = Run(network, params, xs, lengths=lengths)
     carry, ys = unroll(network, params, xs, lengths=lengths, save="nothing")
     dys = jax.grad(lambda ys: jnp.sum(loss(ys)))(ys)
-    return [backward(run, [jnp.zeros_like(leaf) for leaf in _inexact(carry)[0]], dys)]
+    return [backward(run, [jnp.zeros_like(leaf) for leaf in inexact(carry)[0]], dys)]
 
 
 def _every_run(total: Callable[[], Array]) -> list[ByLag]:
@@ -80,7 +81,7 @@ def _every_run(total: Callable[[], Array]) -> list[ByLag]:
 
     def note(run, **arguments):
         out = run(**arguments)
-        shapes.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _inexact(out)[0]))
+        shapes.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), inexact(out)[0]))
         return out
 
     with intercept_unroll(note):
@@ -93,7 +94,7 @@ def _every_run(total: Callable[[], Array]) -> list[ByLag]:
         given: list[dict] = []
 
         def add(run, **arguments):
-            leaves, rebuild = _inexact(run(**arguments))
+            leaves, rebuild = inexact(run(**arguments))
             probe = probes[len(noted)]
             noted.append((arguments["cell"], arguments["reverse"]))
             given.append({name: arguments[name] for name in Run._fields if name not in ("cell", "reverse")})
@@ -139,12 +140,12 @@ def backward(run: Run, dcarry: list[Array], dys: Array) -> ByLag:
         scale = jnp.maximum(log_size, log_dy)
         scale = jnp.where(jnp.isneginf(scale), 0.0, scale)
         cotangents = _times(direction, jnp.exp(log_size - scale)), _times([dy], jnp.exp(log_dy - scale))[0]
-        leaves, rebuild = _inexact(carry)
+        leaves, rebuild = inexact(carry)
 
         def step(leaves):
             carry = where_each(is_reset, initial, rebuild(leaves))
             carry, y = cell.step(p, carry, cell.project(p, x))
-            return _inexact(carry)[0], y
+            return inexact(carry)[0], y
 
         (gradient,) = jax.vjp(step, leaves)[1](cotangents)
         state = where_each(is_active, _measured(gradient, scale, batch_shape), state)
@@ -161,7 +162,7 @@ def backward(run: Run, dcarry: list[Array], dys: Array) -> ByLag:
         return jnp.where(position >= 0, jnp.take_along_axis(logs, jnp.maximum(position, 0), axis=0), -jnp.inf)
 
     joined, leaves = jax.tree.map(by_lag, logs)
-    paths = [path_of(path) for path, leaf in jax.tree.leaves_with_path(initial) if _has_tangent(leaf)]
+    paths = [path_of(path) for path, leaf in jax.tree.leaves_with_path(initial) if has_tangent(leaf)]
     return ByLag(joined, dict(zip(paths, leaves, strict=True)))
 
 
@@ -193,24 +194,6 @@ def by_training_step(chunk: Callable, state: Any, measure: Callable[[Any], Any],
 def _reordered(values: Array, order: Array) -> Array:
     """values [T, *B, ...] taken along time by order [T, *B]."""
     return jnp.take_along_axis(values, order.reshape(order.shape + (1,) * (values.ndim - order.ndim)), axis=0)
-
-
-def _has_tangent(leaf: Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
-def _inexact(tree: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
-    """The leaves of a tree that have a gradient, and the function that puts them back among the others."""
-    leaves, structure = jax.tree.flatten(tree)
-    where = [i for i, leaf in enumerate(leaves) if _has_tangent(leaf)]
-
-    def rebuild(chosen: list[Array]) -> Any:
-        whole = list(leaves)
-        for i, leaf in zip(where, chosen, strict=True):
-            whole[i] = leaf
-        return jax.tree.unflatten(structure, whole)
-
-    return [leaves[i] for i in where], rebuild
 
 
 def _measured(gradient: list[Array], scale: Array, batch_shape: tuple[int, ...]) -> tuple[list, Array, list[Array]]:

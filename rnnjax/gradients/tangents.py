@@ -66,6 +66,25 @@ def state_size(cell: Cell, params: Any) -> int:
     return coordinates(jax.eval_shape(lambda params: cell.initial_carry(params, ()), params)).size
 
 
+def has_tangent(leaf: Array) -> bool:
+    """Whether a leaf of a carry has a gradient: real and complex numbers do, integers do not."""
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def inexact(tree: Any) -> tuple[list[Array], Callable[[list[Array]], Any]]:
+    """The leaves of a tree that have a gradient, and the function that puts them back among the others."""
+    leaves, structure = jax.tree.flatten(tree)
+    where = [i for i, leaf in enumerate(leaves) if has_tangent(leaf)]
+
+    def rebuild(chosen: list[Array]) -> Any:
+        whole = list(leaves)
+        for i, leaf in zip(where, chosen, strict=True):
+            whole[i] = leaf
+        return jax.tree.unflatten(structure, whole)
+
+    return [leaves[i] for i in where], rebuild
+
+
 def _real_dtype(leaf: Any) -> Any:
     return jnp.finfo(leaf.dtype).dtype
 
