@@ -18,7 +18,7 @@ from rnnjax.gradients.horizon import (
 )
 from rnnjax.gradients.jacobians import JacobianSpectrum, jacobian_spectrum, quantiles
 from rnnjax.gradients.lyapunov import Lyapunov, lyapunov_spectrum
-from rnnjax.gradients.reach import Derivatives, Reach, output_derivatives, reach
+from rnnjax.gradients.reach import Derivatives, Reach, gradient_reach, output_derivatives
 from rnnjax.gradients.tangents import state_size
 from rnnjax.gradients.theory import (
     forget_bias_for,
@@ -45,6 +45,7 @@ __all__ = [
     "gates",
     "gradient_by_lag",
     "gradient_horizon",
+    "gradient_reach",
     "gradients_by_lag",
     "growth_rate",
     "histogram",
@@ -58,7 +59,6 @@ __all__ = [
     "mean_field_variance",
     "output_derivatives",
     "quantiles",
-    "reach",
     "saturation",
     "state_size",
     "time_constants",

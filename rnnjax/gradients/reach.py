@@ -107,7 +107,7 @@ def output_derivatives(cell: Cell, params: Any, xs: Array, *, lengths: Array | N
     return Derivatives(0.5 * log_mean_square, (common - sums.squares) / ((n - 1) * sums.squares))
 
 
-def reach(found: Derivatives, num_lags: int | None = None, batch_size: int = BATCH_SIZE) -> Reach:
+def gradient_reach(found: Derivatives, num_lags: int | None = None, batch_size: int = BATCH_SIZE) -> Reach:
     """How far size and coherence last, of what `output_derivatives` found.
 
     A lag is out of reach where the size is under a thousandth of that at lag 1, or where κ_k < 1 / (B + 1): there the
