@@ -277,15 +277,15 @@ def readme(found: Mapping[str, OfCell], setting: Setting, source: Mapping[str, s
         f"```\n{source['command']}\n```",
         "\n".join(f"- {label}: {value}" for label, value in made.items()),
         markdown(HEADER, table_of(found, setting)),
-        "Horizons in steps (-1 / growth rate; '> T' where it lies beyond the sequence, 'grows' where the gradient gains "
-        "more than a factor e over it), with 95 % intervals over seeds by Student's t on the rates. Reach, on a task: up "
-        "to which share of its lag the derivative of the last output by the carry keeps a thousandth of its size, and "
-        "has more in common between sequences than a batch averages out. Rates and exponents are natural logarithms per "
-        "step: the gradient's own, that of the largest singular value of the Jacobian, and the largest Lyapunov exponent "
-        "should agree in the long run. By theory: mean field for tanh networks at infinite width (Schoenholz et al. "
-        "2017); else the path through the gate that keeps alone, σ(b)^k, which leaves out what the other paths add. "
-        "Which gate keeps is found by measurement: the diagonal of the Jacobian follows it. Shut: below 0.1; open: above "
-        "0.9. Time constants 1 / (1 - f), by unit.",
+        "Horizons in steps (-1 / growth rate; '> T' where it lies beyond the sequence, 'grows' where the gradient "
+        "gains more than a factor e over it), with 95 % intervals over seeds by Student's t on the rates. Reach, on "
+        "a task: up to which share of its lag the derivative of the last output by the carry keeps a thousandth of "
+        "its size, and has more in common between sequences than a batch averages out. Rates and exponents are "
+        "natural logarithms per step: the gradient's own, that of the largest singular value of the Jacobian, and "
+        "the largest Lyapunov exponent should agree in the long run. By theory: mean field for tanh networks at "
+        "infinite width (Schoenholz et al. 2017); else the path through the gate that keeps alone, σ(b)^k, which "
+        "leaves out what the other paths add. Which gate keeps is found by measurement: the diagonal of the "
+        "Jacobian follows it. Shut: below 0.1; open: above 0.9. Time constants 1 / (1 - f), by unit.",
         *pictures,
         "Every number is a row of `gradients.csv`, with the mean over seeds, its 95 % interval and n:",
         markdown(["quantity", "index", "meaning"], glossary),

@@ -50,7 +50,8 @@ def test_on_a_task_the_reach_is_measured_and_said_in_words(tmp_path, capsys):
     assert rows[kept, "reach"] == 1
     assert rows[lost, "reach"] == pytest.approx(rows[lost, "size_lag"] / 20)
     assert rows[lost, "size_lag"] < 15
-    assert math.isinf(rows[kept, "size_lag"]) and math.isinf(rows[kept, "coherence_lag"])
+    assert math.isinf(rows[kept, "size_lag"])
+    assert math.isinf(rows[kept, "coherence_lag"])
     assert len(rows[kept, "coherence"]) == len(rows[kept, "log10_output_derivative"]) == 21  # steps of T = 20
     assert rows[kept, "coherence"].min() > 0.9
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
