@@ -63,7 +63,7 @@ def rows_of(found: Mapping[str, OfCell], setting: Setting) -> pd.DataFrame:
         for time, measured in of_cell.measured.items():
             for quantity, index, values in _quantities(measured, setting):
                 rows += _rows(variant(text), time, quantity, index, values)
-            found_horizon = horizon(measured)
+            found_horizon = horizon(measured, setting)
             interval = (found_horizon.steps, found_horizon.low, found_horizon.high, setting.num_seeds)
             rows.append(dict(zip(COLUMNS, (variant(text), time, "gradient_horizon", "", *interval), strict=True)))
         for name, logs in of_cell.theory.items():
@@ -131,9 +131,12 @@ def _mean(values: np.ndarray) -> float:
         return values.mean()
 
 
-def horizon(m: Measured) -> HorizonInterval:
-    """Over seeds, or over the examples of a single one."""
-    return horizon_interval(m.mean_by_lag[:, :, None] if len(m.by_lag) > 1 else m.by_lag)
+def horizon(m: Measured, setting: Setting) -> HorizonInterval:
+    """Over seeds, or over the examples of a single one; NaN with a loss at every step, whose gradient tells of none."""
+    found = horizon_interval(m.mean_by_lag[:, :, None] if len(m.by_lag) > 1 else m.by_lag)
+    if setting.task is None or setting.task.outputs == "last":
+        return found
+    return found._replace(steps=math.nan, low=math.nan, high=math.nan, rate=math.nan, censored=False)
 
 
 def growth_rates(m: Measured) -> np.ndarray:
@@ -170,7 +173,7 @@ def table_of(found: Mapping[str, OfCell], setting: Setting) -> list[list[str]]:
             line = [
                 variant(text),
                 time,
-                horizon_with_interval(horizon(m), setting.num_steps),
+                horizon_with_interval(horizon(m, setting), setting.num_steps),
                 reach_with_interval(m, setting),
                 ", ".join(theories) if time == BEFORE and theories else "–",
                 figure(_mean(growth_rates(m))),

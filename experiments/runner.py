@@ -20,7 +20,7 @@ from experiments.programs import Group, Program, group, make_program
 from experiments.spec import Sweep, Trial, parse_cell
 from rnnjax.checkpoint import Checkpoints
 from rnnjax.errors import unknown
-from rnnjax.gradients import gradient_horizon
+from rnnjax.gradients import Horizon, gradient_horizon
 from rnnjax.tasks import Task, make_task
 from rnnjax.train import HELD_OUT_SEED, OPTIMIZERS, Data, Metrics, make_data, steps_to_solve
 
@@ -198,7 +198,7 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
     """One line of runs.csv. A diverged trial has no test result: its training ended in NaN or infinity."""
     trial, metrics = outcome.trial, outcome.metrics
     best = int(np.nanargmin(metrics.validation_loss)) if np.isfinite(metrics.validation_loss).any() else -1
-    at_start, at_end = gradient_horizon(outcome.norms_at_start), gradient_horizon(outcome.norms_at_end)
+    at_start, at_end = (_horizon(norms, task) for norms in (outcome.norms_at_start, outcome.norms_at_end))
     name, options = parse_cell(trial.cell)
     tested = not outcome.diverged
     return {
@@ -239,6 +239,11 @@ def _row(outcome: _Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any
         "gradient_horizon_trained_censored": at_end.censored,
         **{column: shared[column] for column in shared if column != "num_params"},
     }
+
+
+def _horizon(norms: np.ndarray, task: Task) -> Horizon:
+    """None with a loss at every step: its gradient at lag k is the sum of all shorter ways, and tells of no decay."""
+    return gradient_horizon(norms) if task.outputs == "last" else Horizon(math.nan, censored=False)
 
 
 def _shared_columns(one: Group, program: Program, data: Data, run_seconds: float) -> dict[str, Any]:

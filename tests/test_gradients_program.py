@@ -10,7 +10,7 @@ import pytest
 
 from experiments import gradients, gradients_measure
 from experiments.gradients_measure import AFTER, BEFORE, NUM_CHUNKS, Setting, measure_cell
-from experiments.gradients_report import _lags, horizon_with_interval, in_words
+from experiments.gradients_report import _lags, horizon, horizon_with_interval, in_words
 from rnnjax.gradients import Derivatives, horizon_interval
 from rnnjax.tasks import make_task
 
@@ -79,6 +79,13 @@ def test_what_ends_the_reach_is_said(size, common, said):
     lags = np.arange(1, 12)  # recall at T = 10 has 11 steps
     setting = Setting(task=make_task("recall", 10))
     assert re.match(said, in_words(measured(lags * math.log(size), common**lags), setting))
+
+
+def test_with_a_loss_at_every_step_there_is_no_horizon():
+    m = SimpleNamespace(mean_by_lag=np.log([[1.0, 0.5, 0.25]]), by_lag=np.log([[[1.0], [0.5], [0.25]]]))
+    steps = [horizon(m, Setting(task=make_task(name, 10))).steps for name in ("recall", "copy_memory")]
+    assert steps[0] == pytest.approx(1 / math.log(2))
+    assert math.isnan(steps[1])
 
 
 def test_horizons_of_gradients_that_grow_say_so():
