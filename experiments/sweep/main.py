@@ -41,6 +41,7 @@ SWEEPS = (
     "zoo",
     "mnist_pixels",
     "remedies",
+    "start_map",
 )  # each a file of this folder that holds a SWEEP
 
 

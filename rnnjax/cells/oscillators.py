@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Uniform, bias as init_bias, symmetric_uniform
+from rnnjax.initializers import Bias, Uniform, bias as init_bias, check_bias, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
 UNIT = Uniform(0.0, 1.0)
@@ -114,6 +114,7 @@ def unicornn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(recurrent=recurrent, bias=bias)
     check_positive(dt=dt)
     if not alpha >= 0:
         raise ValueError(f"alpha must be at least 0, got {alpha}")

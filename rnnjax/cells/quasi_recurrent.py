@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.errors import unknown
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance, delayed
 
 sigmoid = jax.nn.sigmoid
@@ -57,6 +57,7 @@ def qrnn(
     """
     H = hidden_size
     check_size(hidden_size=H, window=window)
+    check_bias(forget_bias=forget_bias)
     if pooling not in POOLINGS:
         raise ValueError(unknown("pooling", pooling, POOLINGS))
     num_gates = 1 + len(pooling)
