@@ -149,6 +149,7 @@ from rnnjax.cells import (
 )
 from rnnjax.harvesting import harvest
 from rnnjax.initializers import Chrono, Uniform
+from rnnjax.methods import Associative, Scan
 from rnnjax.unrolling import unroll
 from rnnjax.wrappers.deep import deep_input, deep_output, deep_transition
 from rnnjax.wrappers.dropout import dropout, zoneout
@@ -163,6 +164,7 @@ __all__ = [
     "CELLS",
     "AdditiveParams",
     "AntisymmetricParams",
+    "Associative",
     "Cell",
     "Chrono",
     "ClockworkCarry",
@@ -206,6 +208,7 @@ __all__ = [
     "SGUParams",
     "SLSTMCarry",
     "SRUParams",
+    "Scan",
     "SelectiveParams",
     "TauGRUCarry",
     "TauGRUParams",
