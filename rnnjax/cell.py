@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from rnnjax.intercept import context
+
 Array = jax.Array
 
 
@@ -56,9 +58,8 @@ def name(value: Array, label: str) -> Array:
     return checkpoint_name(value, label)
 
 
-# Contexts that are part of the key of jax.jit's caches: a jitted helper inside a step is traced anew when one changes.
-_MATMUL_DTYPE = jax.make_user_context(None)
-_RECUR = jax.make_user_context(None)
+_MATMUL_DTYPE = context()
+_RECUR = context()
 
 
 def matmul_dtype(dtype: Any) -> AbstractContextManager:

@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.models.model import Model
 from rnnjax.compiling import compiler_options
+from rnnjax.models.model import Model
 
 BLOCK = 32  # tokens in one call: what is printed at once
 

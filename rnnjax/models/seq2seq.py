@@ -23,11 +23,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.wrappers.layers import Layer, layer
 from rnnjax.errors import unknown
 from rnnjax.initializers import glorot_uniform
 from rnnjax.models.model import Embedding
 from rnnjax.unrolling import unroll
+from rnnjax.wrappers.layers import Layer, layer
 
 END = 0
 ATTENTION = ("none", "general", "additive")
