@@ -185,7 +185,7 @@ def compute(program: Program, wanted: Sequence[Any], known: Values, bind: Callab
     return [read(atom) for atom in wanted]
 
 
-def walk_named(jaxpr: Any, consts: list, args: list, seen: list[tuple[str, Array]]) -> list:
+def walk_named(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], seen: list[tuple[str, Array]]) -> list:
     """Evaluate a jaxpr equation by equation, noting (label, value) at every `name`."""
     values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
 

@@ -16,7 +16,7 @@ from jax import lax
 
 from rnnjax.cell import Cell, check_size
 from rnnjax.chunks import checkpoint_interval, chunk_size, in_chunks
-from rnnjax.engine.tangent import deferred_scan
+from rnnjax.engine.scan import deferred_scan
 from rnnjax.errors import unknown
 
 SAVE = ("preactivations", "nothing", "chunks", "everything")

@@ -140,7 +140,8 @@ def _check_lengths(lengths: Any, xs: Array) -> None:
 
 def _matching(carry: Any, initial: Any) -> Any:
     """The carry given, in the dtypes of the initial one, once its structure and shapes are known to fit."""
-    wanted, given = jax.tree.structure(initial), jax.tree.structure(carry)
+    structures: Any = jax.tree.structure(initial), jax.tree.structure(carry)
+    wanted, given = structures
     if wanted != given:
         raise ValueError(f"the carry has the structure {given}, but this cell's is {wanted}")
     for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(initial), strict=True):

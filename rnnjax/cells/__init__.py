@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, shown
 from rnnjax.cells.additive import AdditiveParams, MinimalRNNParams, atr, cfn, minimal_rnn, ran, sgrn, star
 from rnnjax.cells.antisymmetric import (
     AntisymmetricParams,
@@ -320,6 +320,7 @@ def cell_options(factory: Callable[..., Cell]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
+@shown
 def make_cell(name: str, hidden_size: int, **options) -> Cell:
     """The cell of this name in CELLS.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, shown, zeros
 from rnnjax.initializers import Initializer, glorot_uniform, per_gate
 from rnnjax.linear import advance, advance_max, delayed
 
@@ -60,6 +60,7 @@ def _inner(k: Array, q: Array) -> Array:
     return jnp.sum(k * q, axis=-1)
 
 
+@shown
 def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initializer = glorot_uniform) -> Cell:
     """Linear attention: causal attention with a kernel in place of the softmax, which makes it a recurrent network.
 
@@ -102,6 +103,7 @@ def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initi
     return Cell(H, init, initial_carry, affine, step, linear=True)
 
 
+@shown
 def delta_net(hidden_size: int, *, num_heads: int = 1, kernel_init: Initializer = glorot_uniform) -> Cell:
     """DeltaNet: a matrix memory that first takes out what it holds under a key, then writes.
 
@@ -149,6 +151,7 @@ def delta_net(hidden_size: int, *, num_heads: int = 1, kernel_init: Initializer 
     return Cell(H, init, initial_carry, affine, step)
 
 
+@shown
 def mlstm(
     hidden_size: int,
     *,

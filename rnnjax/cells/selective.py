@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, shown, zeros
 from rnnjax.cells.state_space import check_range, log_steps
 from rnnjax.initializers import Initializer, glorot_uniform, symmetric_uniform
 from rnnjax.linear import advance
@@ -23,6 +23,7 @@ class SelectiveParams(NamedTuple):
     P: Array | None = None  # [I, H], where I is not H
 
 
+@shown
 def selective_ssm(
     hidden_size: int,
     *,

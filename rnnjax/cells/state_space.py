@@ -1,14 +1,14 @@
 """State space models with a diagonal state: linear systems of continuous time, sampled, for one input or for all."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zeros
 from rnnjax.errors import unknown
 from rnnjax.initializers import glorot_uniform
 from rnnjax.linear import advance
@@ -61,6 +61,7 @@ class S4DSystem(NamedTuple):
     P: Array | None
 
 
+@shown
 def s4d(
     hidden_size: int,
     *,
@@ -153,6 +154,7 @@ class S5System(NamedTuple):
     D: Array
 
 
+@shown
 def s5(
     hidden_size: int,
     *,
@@ -232,7 +234,7 @@ def driven(p, x: Array) -> tuple[Array, Array]:
     return name(dense(x, p.B), "preactivation"), skip
 
 
-def linear_readout(p, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+def linear_readout(p, h: Array, z: Any) -> tuple[Array, Array]:
     """The step of a system with all inputs at once: h <- A h + B x, and C h + D x."""
     Bx, Dx = z
     h = advance(h, p.A, as_complex(Bx))
