@@ -7,6 +7,7 @@ are written as soon as they are measured, and what is measured already is not me
 """
 
 import argparse
+import dataclasses
 import datetime
 import importlib.util
 import platform
@@ -49,7 +50,7 @@ QUANTILES = 0.1, 0.9  # of the ratios of the rounds
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__, allow_abbrev=False)
     p.add_argument("--quick", action="store_true", help="an LSTM, one small shape, three rounds: under a minute")
-    systems = f"of: {', '.join(SYSTEMS)}; rnnjax with options of unroll is another one, as in rnnjax:save=chunks"
+    systems = f"of: {', '.join(SYSTEMS)}; rnnjax with options of Scan is another one, as in rnnjax:save=chunks"
     p.add_argument("--systems", nargs="+", default=list(SYSTEMS), metavar="NAME", help=systems)
     p.add_argument("--modes", nargs="+", default=list(MODES), metavar="MODE", help=f"of: {', '.join(MODES)}")
     p.add_argument("--cells", nargs="+", metavar="CELL", help=f"of: {', '.join(GATES)}")
@@ -112,21 +113,20 @@ def chosen(args: argparse.Namespace) -> tuple[list[Work], list[str]]:
 
 def check_system(text: str) -> None:
     """Raise ValueError for a system that does not exist, or options it does not have."""
-    from rnnjax.unrolling import ENGINE, PROJECT, SAVE
+    from rnnjax.methods import Scan
 
     if any("=" not in option for option in text.split(":")[1:]):
         raise ValueError(f"system {text!r}: an option is KEY=VALUE, as in rnnjax:save=chunks")
     name, options = parse_system(text)
     if name not in SYSTEMS:
         raise ValueError(unknown("system", name, SYSTEMS))
-    known = {"engine": ENGINE, "save": SAVE, "project": PROJECT} if name == REFERENCE else {}
-    for key, value in options.items():
-        if not known:
-            raise ValueError(f"system {text!r}: {name} has no options, only {REFERENCE} has")
+    if options and name != REFERENCE:
+        raise ValueError(f"system {text!r}: {name} has no options, only {REFERENCE} has")
+    known = [field.name for field in dataclasses.fields(Scan)]
+    for key in options:
         if key not in known:
             raise ValueError(unknown(f"option of {name}", key, known))
-        if value not in known[key]:
-            raise ValueError(unknown(key, value, known[key]))
+    Scan(**options)  # which checks their values
 
 
 def shape_of(text: str) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ def mingru(
 
     positive: h̃ₜ = g(W_h xₜ + b_h), g(a) = a + ½ for a ≥ 0 and σ(a) below, and h₀ = g(0) = ½, as in the paper's
     computation in logarithms, where the state has to be positive.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: z, h̃. Parameters: 2H(I + 1).
     Init: W glorot uniform per gate, b_h = 0, b_z = −keep_bias, so that a positive `keep_bias`, or `Chrono(t_max)`,
     keeps; the paper states none.
@@ -92,7 +92,7 @@ def minlstm(
         hₜ = f′ₜ ⊙ hₜ₋₁ + i′ₜ ⊙ h̃ₜ
 
     positive: as in `mingru`.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: f, i, h̃. Parameters: 3H(I + 1).
     Init: W glorot uniform per gate, biases zero or as given, a `Chrono` input bias as in `lstm`; the paper states none,
     and tries larger b_f in its appendix.

@@ -44,7 +44,7 @@ def qrnn(
         pooling "fo"    cₜ = fₜ ⊙ cₜ₋₁ + (1 − fₜ) ⊙ zₜ,  hₜ = oₜ ⊙ cₜ
         pooling "ifo"   cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ zₜ,        hₜ = oₜ ⊙ cₜ
 
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: QRNNCarry(c [*B, H], past: the n − 1 last inputs [*B, I], zeros before the first). Output: hₜ [*B, H].
     Packing: z, f, then i, o where they are. Parameters: GH(nI + 1), G = 2, 3, 4 for "f", "fo", "ifo".
     Init: the matrices of a gate as one [n I, H], glorot uniform, biases zero or as given; the paper states none.

@@ -40,7 +40,7 @@ def sru(
         hₜ = rₜ ⊙ g(cₜ) + (1 − rₜ) ⊙ xₜ                          g = activation
 
     The bare x has to be of size H. Where I is not H, W_skip xₜ stands in its place in the last line.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: c [*B, H]. Output: hₜ [*B, H]. Packing: W x̃, f, r; b f, r. Parameters: H(3I + 2), and HI for W_skip where I
     is not H.
     Init: matrices uniform with variance 1 / I, biases zero or as given.

@@ -20,6 +20,7 @@ import rnnjax
 from rnnjax import (
     Cell,
     LSTMCarry,
+    Scan,
     deep_input,
     deep_output,
     deep_transition,
@@ -109,7 +110,9 @@ def subject(name) -> Subject:
         traces.append(name)
 
         def loss(params, xs, engine):
-            carry_out, ys = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, engine=engine)
+            carry_out, ys = unroll(
+                cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, method=Scan(engine=engine)
+            )
             return jnp.sum(ys * dys), (carry_out, ys)
 
         gradient = jax.value_and_grad(loss, (0, 1), has_aux=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import Chrono, Uniform, unroll
+from rnnjax import Chrono, Scan, Uniform, unroll
 from rnnjax.cells import CELLS, LSTMCarry
 from tests import reference
 
@@ -36,7 +36,7 @@ def make_case(cell, batch=(B,)):
 
 
 def run(cell, params, xs, carry):
-    return jax.jit(functools.partial(unroll, cell, save="everything"))(params, xs, carry)
+    return jax.jit(functools.partial(unroll, cell, method=Scan(save="everything")))(params, xs, carry)
 
 
 def assert_close(actual, expected):
