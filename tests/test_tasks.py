@@ -1,3 +1,4 @@
+import itertools
 import math
 from functools import cache
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax import data
-from rnnjax.tasks import OWN_SEQ_LEN, TASKS, Example, make_task, mnist
+from rnnjax.tasks import OWN_SEQ_LEN, TASKS, Example, make_task, mnist, state_tracking
 
 SYNTHETIC = [name for name in TASKS if name not in OWN_SEQ_LEN]
 REGRESSIONS = ["adding", "adding_anywhere", "adding_1997"]
@@ -72,7 +73,7 @@ def test_chance_is_what_the_best_input_blind_predictor_scores(name):
         outputs[:-10, 8] = 100.0
         outputs[-10:, :8] = 0.0
     else:
-        outputs = np.zeros(task.output_size, np.float32)
+        outputs = np.zeros(((task.num_steps,) if task.outputs == "all" else ()) + (task.output_size,), np.float32)
     losses = np.asarray(jax.vmap(task.loss, (None, 0))(outputs, targets))
     scores = np.asarray(jax.vmap(task.correct, (None, 0))(outputs, targets))
     assert close_to_mean(losses, task.chance_loss)
@@ -210,6 +211,50 @@ def test_temporal_order_follows_the_paper(name, windows, seq_len):
     assert seen == [set(range(low, high + 1)) for low, high in windows]
     assert set(batch.target) == set(range(2 ** len(windows)))
     assert set(batch.length) == set(range(seq_len, seq_len + seq_len // 10 + 1))
+
+
+@pytest.mark.parametrize("seq_len", [1, 20])
+def test_parity_counts_the_ones_so_far(seq_len):
+    batch = draw("parity", seq_len, 300)
+    assert batch.inputs.shape == (300, seq_len, 2)
+    assert (batch.inputs.sum(-1) == 1).all()
+    for inputs, target in zip(batch.inputs, batch.target, strict=True):
+        num_ones = 0
+        for symbol, state in zip(inputs, target, strict=True):
+            num_ones += int(symbol[1])
+            assert state == num_ones % 2
+    assert close_to_mean(batch.inputs[..., 1].ravel(), 0.5)
+
+
+@pytest.mark.parametrize("seq_len", [1, 2, 20])
+def test_s5_products_are_those_of_the_permutations(seq_len):
+    elements = list(itertools.permutations(range(5)))
+    batch = draw("s5_products", seq_len, 300)
+    assert (batch.inputs.sum(-1) == 1).all()
+    for tokens, target in zip(batch.inputs.argmax(-1), batch.target, strict=True):
+        places = list(range(5))  # where each of five things is by now
+        for token, state in zip(tokens, target, strict=True):
+            places = [elements[token][place] for place in places]
+            assert elements[state] == tuple(places)
+
+
+def test_s5_states_are_uniform_at_every_step():
+    batch = draw("s5_products", 20)
+    assert set(batch.inputs.argmax(-1).ravel()) == set(range(120))
+    for step in (0, 1, 19):  # chi-squared of 119 degrees of freedom: 119 on average, standard deviation 15.4
+        counts = np.bincount(batch.target[:, step], minlength=120)
+        assert np.square(counts - 4000 / 120).sum() / (4000 / 120) < 119 + 5 * 15.4
+
+
+def test_s5_is_a_group_that_does_not_commute():
+    product, each = state_tracking.PRODUCT, np.arange(120)
+    np.testing.assert_array_equal(product[0], each)
+    np.testing.assert_array_equal(product[:, 0], each)
+    for table in (product, product.T):
+        np.testing.assert_array_equal(np.sort(table, axis=1), np.tile(each, (120, 1)))
+    a, b, c = np.random.default_rng(0).integers(0, 120, (3, 500))
+    np.testing.assert_array_equal(product[product[a, b], c], product[a, product[b, c]])
+    assert (product == product.T).mean() == 7 / 120  # pairs that commute: the number of classes over that of elements
 
 
 def test_solved_is_elementwise_and_strict():
