@@ -72,6 +72,8 @@ def test_chance_is_what_the_best_input_blind_predictor_scores(name):
         outputs = np.full((task.num_steps, task.output_size), -100.0, np.float32)
         outputs[:-10, 8] = 100.0
         outputs[-10:, :8] = 0.0
+    elif name == "s5_words":
+        outputs = np.log(walk(task.num_steps) + 1e-30)
     else:
         outputs = np.zeros(((task.num_steps,) if task.outputs == "all" else ()) + (task.output_size,), np.float32)
     losses = np.asarray(jax.vmap(task.loss, (None, 0))(outputs, targets))
@@ -226,16 +228,50 @@ def test_parity_counts_the_ones_so_far(seq_len):
     assert close_to_mean(batch.inputs[..., 1].ravel(), 0.5)
 
 
+ELEMENTS = list(itertools.permutations(range(5)))
+SWAP, TURN = (1, 0, 2, 3, 4), (1, 2, 3, 4, 0)
+
+
+def after(first, then):
+    """Where five things are that one permutation moves and then another."""
+    return tuple(then[place] for place in first)
+
+
+def walk(num_steps):
+    """The probabilities [T, 120] of the products of t elements, each SWAP or TURN."""
+    distribution, rows = {ELEMENTS[0]: 1.0}, []
+    for _ in range(num_steps):
+        reached = dict.fromkeys(ELEMENTS, 0.0)
+        for element, probability in distribution.items():
+            for symbol in (SWAP, TURN):
+                reached[after(element, symbol)] += probability / 2
+        distribution = reached
+        rows.append(list(reached.values()))
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize(("name", "symbols"), [("s5_products", ELEMENTS), ("s5_words", [SWAP, TURN])])
 @pytest.mark.parametrize("seq_len", [1, 2, 20])
-def test_s5_products_are_those_of_the_permutations(seq_len):
-    elements = list(itertools.permutations(range(5)))
-    batch = draw("s5_products", seq_len, 300)
+def test_s5_targets_are_the_products_of_the_permutations(name, symbols, seq_len):
+    batch = draw(name, seq_len, 300)
+    assert batch.inputs.shape == (300, seq_len, len(symbols))
     assert (batch.inputs.sum(-1) == 1).all()
     for tokens, target in zip(batch.inputs.argmax(-1), batch.target, strict=True):
-        places = list(range(5))  # where each of five things is by now
+        made = ELEMENTS[0]
         for token, state in zip(tokens, target, strict=True):
-            places = [elements[token][place] for place in places]
-            assert elements[state] == tuple(places)
+            made = after(made, symbols[token])
+            assert ELEMENTS[state] == made
+
+
+def test_s5_words_reach_every_element_and_become_uniform():
+    assert len(set(draw("s5_words", 20).target[:, -1])) == 120
+    assert make_task("s5_words", 1).chance_loss == pytest.approx(math.log(2))
+    assert make_task("s5_words", 1).chance_accuracy == pytest.approx(0.5)
+    long = make_task("s5_words", 20_000)
+    assert math.log(120) - 0.01 < long.chance_loss < math.log(120)
+    assert 1 / 120 < long.chance_accuracy < 1 / 120 + 0.001
+    assert make_task("s5_products", 7).chance_loss == pytest.approx(math.log(120))
+    assert make_task("s5_products", 7).chance_accuracy == pytest.approx(1 / 120)
 
 
 def test_s5_states_are_uniform_at_every_step():

@@ -39,7 +39,7 @@ def selective_ssm(
         yₜ = hₜ Cₜ + D ⊙ xₜ
 
     With `least`, the least factor a state can meet, m + (1 − m) exp(Δₜ A) stands for exp(Δₜ A), m = least: from
-    m = −1 on a state can be turned round, and parity be tracked (Grazzi et al. 2025, arXiv:2411.12537, section 4.3).
+    m = −1 on a state can be turned round, and parity be tracked (Grazzi et al. 2025, arXiv:2411.12537).
     x has to be of size H; where I is not H, P xₜ stands in its place, P [I, H] learnt.
     Linear in time: `unroll(method="associative")`.
     Carry: h [*B, H, N], N = state_size. Output: yₜ [*B, H]. Packing: W₁, W_B, W_C. Parameters: H(2R + 3N + 2),

@@ -34,6 +34,8 @@ def group_table(permutations: np.ndarray) -> np.ndarray:
 
 
 PRODUCT = group_table(PERMUTATIONS)
+# which generate all of S5: the first two change places; each moves on by one, the last to the front
+GENERATORS = np.array([PERMUTATIONS.tolist().index(p) for p in ([1, 0, 2, 3, 4], [1, 2, 3, 4, 0])], np.int32)
 
 
 def parity(seq_len: int) -> Task:
@@ -59,7 +61,7 @@ def parity(seq_len: int) -> Task:
         bits = jax.random.bernoulli(key, shape=(T,)).astype(jnp.int32)
         return Example(jax.nn.one_hot(bits, 2), jnp.cumsum(bits) % 2)
 
-    return _tracking(name, T, sample, num_symbols=2, num_states=2)
+    return _tracking(name, T, sample, 2, 2, chance_loss=math.log(2), chance_accuracy=0.5)
 
 
 def s5_products(seq_len: int) -> Task:
@@ -79,20 +81,55 @@ def s5_products(seq_len: int) -> Task:
     Reference: Merrill, Petty & Sabharwal 2024, "The illusion of state in state-space models", arXiv:2404.08819,
     sections 4 and 5 (there trained on A5, A4 × Z5 and Z60, all of 60 elements; layout as there).
     """
-    name = "s5_products"
+    return _word_problem("s5_products", seq_len, np.arange(len(PRODUCT)))
+
+
+def s5_words(seq_len: int) -> Task:
+    """As `s5_products`, with elements drawn from two that generate S5: a swap of two things and a turn of all five.
+
+        x_1 .. x_T ~ U{(1 2), (1 2 3 4 5)}
+        inputs  x_t, one-hot of 2;   target  x_1 x_2 .. x_t, one of 120, at every step
+
+    As hard in the long run, since a few of these make any element, and learnt much sooner: two rules instead of 120.
+
+    Chance: at step t a product p has a probability P_t(p) that a walk through the group gives exactly. The best that
+    does not look at the input answers with P_t: the loss is the mean over steps of its entropy, the accuracy that of
+    its largest value. From two products at the first step they come near to ln 120 and one in 120.
+
+    Reference: as `s5_products`; fewer elements as in Grazzi et al. 2025, arXiv:2411.12537, section 5.2, where they are
+    the swaps, or four; these two are this project's own.
+    """
+    return _word_problem("s5_words", seq_len, GENERATORS)
+
+
+def _word_problem(name: str, seq_len: int, alphabet: np.ndarray) -> Task:
+    """The running products of elements drawn from an alphabet, [n] indices of S5."""
     T = check_seq_len(name, seq_len, 1)
-    product = jnp.asarray(PRODUCT)
+    product, elements = jnp.asarray(PRODUCT), jnp.asarray(alphabet)
 
     def sample(key):
-        elements = jax.random.randint(key, (T,), 0, len(PRODUCT))
-        products = lax.associative_scan(lambda a, b: product[a, b], elements)
-        return Example(jax.nn.one_hot(elements, len(PRODUCT)), products)
+        symbols = jax.random.randint(key, (T,), 0, len(alphabet))
+        products = lax.associative_scan(lambda a, b: product[a, b], elements[symbols])
+        return Example(jax.nn.one_hot(symbols, len(alphabet)), products)
 
-    return _tracking(name, T, sample, num_symbols=len(PRODUCT), num_states=len(PRODUCT))
+    walk = walk_distribution(alphabet, T)
+    entropy = -np.sum(walk * np.log(np.where(walk > 0, walk, 1.0)), axis=1)
+    return _tracking(name, T, sample, len(alphabet), len(PRODUCT), entropy.mean(), walk.max(axis=1).mean())
 
 
-def _tracking(name, num_steps, sample, num_symbols, num_states) -> Task:
-    """A task whose state is uniform at every step and wanted at every step."""
+def walk_distribution(alphabet: np.ndarray, num_steps: int) -> np.ndarray:
+    """How probable each product [T, 120] of the first t of uniform elements of an alphabet is."""
+    before = np.arange(len(PRODUCT))[:, None]
+    step = np.zeros(PRODUCT.shape)
+    step[before, PRODUCT[:, alphabet]] = 1 / len(alphabet)
+    distributions = [np.eye(len(PRODUCT))[0]]  # the identity
+    for _ in range(num_steps):
+        distributions.append(distributions[-1] @ step)
+    return np.stack(distributions[1:])
+
+
+def _tracking(name, num_steps, sample, num_symbols, num_states, chance_loss, chance_accuracy) -> Task:
+    """A task that wants the state at every step."""
     return Task(
         name=name,
         seq_len=num_steps,
@@ -103,8 +140,8 @@ def _tracking(name, num_steps, sample, num_symbols, num_states) -> Task:
         sample=sample,
         loss=cross_entropy,
         correct=share_right,
-        chance_loss=math.log(num_states),
-        chance_accuracy=1 / num_states,
+        chance_loss=float(chance_loss),
+        chance_accuracy=float(chance_accuracy),
         criterion=CRITERION,
         solved=fewer_than_1_percent_wrong,
     )
