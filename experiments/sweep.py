@@ -39,6 +39,7 @@ SWEEPS = (
     "zoo",
     "mnist_pixels",
     "remedies",
+    "state_tracking",
 )  # each a file of this folder that holds a SWEEP
 
 
