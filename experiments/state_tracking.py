@@ -27,7 +27,7 @@ SWEEP = Sweep(
     axes={
         "task": (
             {"task": "parity", "seq_len": 24, "num_steps": 800},
-            {"task": "s5_words", "seq_len": 16, "num_steps": 1500},
+            {"task": "s5_words", "seq_len": 24, "num_steps": 1500},
         ),
         "cell": ("mingru", "lru", SELECTIVE, f"{SELECTIVE}:least=-1", "para_gru", "elman", "gru", "lstm"),
         "learning_rate": (3e-3, 1e-2),
@@ -39,7 +39,7 @@ SWEEP = Sweep(
         "task": (
             {"task": "parity", "seq_len": 24, "num_steps": 2000},
             {"task": "parity", "seq_len": 100, "num_steps": 2000},
-            {"task": "s5_words", "seq_len": 16, "num_steps": 5000},
+            {"task": "s5_words", "seq_len": 12, "num_steps": 5000},
             {"task": "s5_words", "seq_len": 32, "num_steps": 5000},
         ),
         "cell": (
