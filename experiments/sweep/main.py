@@ -42,6 +42,7 @@ SWEEPS = (
     "mnist_pixels",
     "remedies",
     "start_map",
+    "state_tracking",
 )  # each a file of this folder that holds a SWEEP
 
 
