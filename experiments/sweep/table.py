@@ -16,19 +16,20 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, wilson
-from experiments.sweep.spec import ADDED, FIELDS
+from experiments.sweep.spec import FIELDS
 
 KEYS = ["task", "seq_len", "variant"]
 # Settings that older runs lack, and what they had.
-TERMS = {name: FIELDS[name].default for name in ADDED if FIELDS[name].type is not str}
+TERMS = {name: FIELDS[name].default for name in ("omega", "auxiliary", "auxiliary_lag")}
 SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", *TERMS, "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]
+TEXTS += ["stage"]
 FLAGS = ["solved", "diverged", "gradient_horizon_censored", "gradient_horizon_trained_censored"]
 NUMBERS = [
     *["seq_len", "hidden_size", "num_layers", "num_params", "num_steps", "learning_rate", "clip_norm", "clip_value"],
     *["l1", "l2", *TERMS, "batch_size", "seed", "train_loss", "validation_loss", "validation_accuracy", "test_loss"],
-    *["test_accuracy", "chance_loss", "chance_accuracy", "steps_to_solve", "gradient_horizon"],
+    *["test_accuracy", "chance_loss", "chance_accuracy", "steps_to_solve", "stopped_step", "gradient_horizon"],
     *["gradient_horizon_trained", "num_train", "num_validation", "num_test", "compile_seconds", "run_seconds"],
 ]
 METRICS = {"solved": "share of seeds solved", "test_loss": "median test loss", "test_accuracy": "mean test accuracy"}
@@ -100,11 +101,15 @@ def name_sizes(runs: pd.DataFrame, sizes=None) -> pd.DataFrame:
 
 
 def best_rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the chosen setting of every (task, seq_len, variant): one row per seed.
+    """The runs that are reported of every (task, seq_len, variant): those of its chosen setting, one row per seed.
 
     Chosen is the setting with the lowest mean validation loss over its seeds. A diverged run counts as infinite; if
     every setting has one, fewer diverged runs win, then the loss of the others. A setting with fewer seeds than
     another (a sweep under way) does not compete. Test columns are never looked at.
+
+    In a sweep of two stages the runs of the first choose: by the share that met the criterion on the validation set,
+    then by the median number of steps that took, then by validation loss as above. Those of the second are reported,
+    and they alone; what was run at a setting that is no longer the chosen one is left out (`num_stale`).
     """
     runs = name_sizes(tidy(runs))
     settings = [name for name in SETTINGS if name in runs]
@@ -112,14 +117,34 @@ def best_rows(runs: pd.DataFrame) -> pd.DataFrame:
         if several := varying(runs, settings):
             raise ValueError(f"several values of {', '.join(several)}, but no column validation_loss to choose by")
         return runs
+    reports, two_stages = _reports(runs), "stage" in runs and runs["stage"].isin(["choose", "report"]).any()
+    place = runs.groupby(KEYS, dropna=False, sort=False).ngroup()
+    choosing = ~reports | ~place.isin(place[~reports])
     loss = runs["validation_loss"].where(np.isfinite(runs["validation_loss"]) & ~diverged(runs))
     setting = runs.groupby(KEYS + settings, dropna=False, sort=False).ngroup()
-    groups = loss.groupby(setting)
+    groups = loss[choosing].groupby(setting)
     scores = pd.DataFrame({"seeds": -groups.size(), "bad": groups.size() - groups.count(), "rest": groups.mean()})
     scores["mean"] = scores["rest"].where(scores["bad"] == 0, np.inf)
+    order = ["seeds", "mean", "bad", "rest", *settings]
+    if two_stages:
+        steps = runs["steps_to_solve"].mask(diverged(runs))[choosing]
+        scores["unsolved"] = steps.isna().groupby(setting).mean()
+        scores["steps"] = steps.fillna(np.inf).groupby(setting).median()
+        order[1:1] = ["unsolved", "steps"]
     first = runs.loc[~setting.duplicated(), KEYS + settings].set_axis(setting.unique())
-    ranked = scores.join(first).sort_values(["seeds", "mean", "bad", "rest", *settings])
-    return runs[setting.isin(ranked.drop_duplicates(KEYS).index)]
+    ranked = scores.join(first).sort_values(order)
+    chosen = setting.isin(ranked.drop_duplicates(KEYS).index)
+    return runs[chosen & (reports if reports.any() else True)]
+
+
+def _reports(runs: pd.DataFrame) -> pd.Series:
+    """Which runs are of the second of two stages; none where the column is missing."""
+    return runs["stage"] == "report" if "stage" in runs else pd.Series(False, index=runs.index)
+
+
+def num_stale(runs: pd.DataFrame) -> int:
+    """How many runs of the second stage are not in the table: seeds that came later have chosen another setting."""
+    return int(_reports(runs).sum() - _reports(best_rows(runs)).sum())
 
 
 def diverged(runs: pd.DataFrame) -> pd.Series:
@@ -266,19 +291,24 @@ def detail_table(cells: pd.DataFrame) -> str:
 def live_table(runs: pd.DataFrame, planned: pd.DataFrame | None = None, metric="test_loss") -> Table:
     """The runs so far for the terminal: solved/n and the metric at the best setting so far, variants by task and lag.
 
-    `planned` (columns task, seq_len, variant; a row per trial and seed of the whole sweep) gives the cells still to
-    come, shown as '·', and marks those under way with '…'. `runs` may be empty if it is given.
+    `planned` (columns task, seq_len, variant, trial_id; a row per trial and seed of the whole sweep, or of the stage
+    under way) gives the cells still to come, shown as "·", and marks those under way with "…". `runs` may be empty if
+    it is given.
     """
     runs = runs if runs.empty else tidy(runs)
+    counted = runs if planned is None or runs.empty else runs[runs["trial_id"].isin(planned["trial_id"])]
     planned = runs if planned is None else planned
     sizes = varying(planned, SIZES)
     planned, runs = name_sizes(planned, sizes), runs if runs.empty else name_sizes(runs, sizes)
+    counted = counted if counted.empty else name_sizes(counted, sizes)
     lags = planned.groupby("task", sort=False)["seq_len"].unique()
     columns = [(task, lag) for task in lags.index for lag in sorted(lags[task])]
-    total, done = planned.groupby(KEYS).size(), {} if runs.empty else runs.groupby(KEYS).size()
+    total, done = planned.groupby(KEYS).size(), {} if counted.empty else counted.groupby(KEYS).size()
     finished = {} if runs.empty else dict(iter(best_rows(runs).groupby(KEYS)))
     names = planned["variant"].unique()
-    table = Table(title=f"{len(runs)} of {len(planned)} runs: seeds solved {PENDING} {METRICS[metric]}", expand=False)
+    table = Table(
+        title=f"{len(counted)} of {len(planned)} runs: seeds solved {PENDING} {METRICS[metric]}", expand=False
+    )
     table.add_column("variant", no_wrap=True)
     for task, lag in columns:
         table.add_column(Text(f"{task}\nT = {lag}"), justify="right", no_wrap=True)
@@ -299,5 +329,5 @@ def _live_cell(finished, done, total, key, metric) -> Text:
     solved, values = int(outcomes(rows, "solved").sum()), outcomes(rows, metric)
     value = center(metric)(values) if len(values) else math.nan
     text = cell_text(solved, len(rows), value, metric, int(diverged(rows).sum()))
-    waiting = key in total and done[key] < total[key]
+    waiting = key in total and done.get(key, 0) < total[key]
     return Text(f"{text} …", style="dim") if waiting else Text(text, style="green" if solved == len(rows) else "")
