@@ -15,8 +15,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, wilson
+from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, rough, wilson
 from experiments.sweep.spec import FIELDS
+from experiments.sweep.survival import median_time
 
 KEYS = ["task", "seq_len", "variant"]
 # Settings that older runs lack, and what they had.
@@ -173,8 +174,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     `solved` of `n` seeds, its share with a 95 % Wilson interval in `solved_low`, `solved_high`; `test_loss` is the
     median, with `_min` and `_max`; `test_accuracy` the mean, with a 95 % bootstrap interval in `_low`, `_high`;
-    `steps_to_solve` the median over the seeds that have one; gradient horizons are medians in which a censored one (it
-    lies beyond seq_len) is infinite. Tasks and variants stand in the order of the runs, lags ascending.
+    `steps_to_solve` the Kaplan-Meier median, infinite where half of the seeds did not solve in time; gradient horizons
+    are medians in which a censored one (it lies beyond seq_len) is infinite. Tasks and variants stand in the order of
+    the runs, lags ascending.
     """
     rows = best_rows(runs)
     order = {name: {value: i for i, value in enumerate(name_sizes(tidy(runs))[name].unique())} for name in KEYS}
@@ -205,7 +207,8 @@ def _summarise(rows: pd.DataFrame) -> dict:
         "test_accuracy": accuracy.mean() if len(accuracy) else math.nan,
         "test_accuracy_low": accuracy_low,
         "test_accuracy_high": accuracy_high,
-        "steps_to_solve": _median(rows["steps_to_solve"]),
+        "steps_to_solve": median_time(*steps(rows)),
+        "num_steps": rows["num_steps"].max(),
         **{name: rows[name].iloc[0] for name in SETTINGS if name in rows},
         **horizons,
         **{name: rows[name].iloc[0] for name in constant},
@@ -214,9 +217,24 @@ def _summarise(rows: pd.DataFrame) -> dict:
     }
 
 
+def steps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of each run the step at which it first met the criterion and True, or num_steps and False, where it is censored.
+
+    A diverged run has not solved.
+    """
+    found = rows["steps_to_solve"].astype(float).mask(diverged(rows))
+    censored = rows["num_steps"].astype(float).fillna(found.max() if found.notna().any() else 0.0)  # where unrecorded
+    return found.fillna(censored).to_numpy(float), found.notna().to_numpy()
+
+
+def steps_text(value: float, latest: float) -> str:
+    """A median of steps to solve: '350', or '> 500' where it lies beyond the steps there were."""
+    return figure(value) if np.isfinite(value) else f"> {figure(latest)}"
+
+
 def cell_text(solved, n, value, metric="test_loss", num_diverged=0) -> str:
-    """One cell: '4/5 · 0.0004 (1 diverged)'."""
-    text = f"{solved}/{n} {PENDING} {percent(value) if metric == 'test_accuracy' else figure(value)}"
+    """One cell: '4/5 · 0.0004 (1 diverged)'. Losses have one digit: a rerun beside other trials changes the next."""
+    text = f"{solved}/{n} {PENDING} {percent(value) if metric == 'test_accuracy' else rough(value)}"
     return f"{text} ({num_diverged} diverged)" if num_diverged else text
 
 
@@ -264,7 +282,7 @@ def _best(rows: pd.DataFrame, metric):
 def detail_table(cells: pd.DataFrame) -> str:
     """Every column of summary() that a reader may want to check, as one Markdown table."""
     header = ["task", "T", "variant", "n", "solved [95 %]", "diverged", "median test loss [min, max]", "chance loss"]
-    header += ["mean test accuracy [95 %]", "chance accuracy", "steps to solve", "learning rate"]
+    header += ["mean test accuracy [95 %]", "chance accuracy", "median steps to solve", "learning rate"]
     others = [name for name in SETTINGS if name != "learning_rate" and name in cells and cells[name].nunique() > 1]
     header += [*others, "gradient horizon", "after training", "parameters"]
     lines = [
@@ -272,11 +290,11 @@ def detail_table(cells: pd.DataFrame) -> str:
             *(row.task, row.seq_len, row.variant, row.n),
             f"{row.solved} [{percent(row.solved_low)}, {percent(row.solved_high)}]",
             row.diverged,
-            f"{figure(row.test_loss)} [{figure(row.test_loss_min)}, {figure(row.test_loss_max)}]",
+            f"{rough(row.test_loss)} [{rough(row.test_loss_min)}, {rough(row.test_loss_max)}]",
             figure(row.chance_loss),
             f"{percent(row.test_accuracy)} [{percent(row.test_accuracy_low)}, {percent(row.test_accuracy_high)}]",
             percent(row.chance_accuracy),
-            figure(row.steps_to_solve),
+            steps_text(row.steps_to_solve, row.num_steps),
             figure(getattr(row, "learning_rate", math.nan)),
             *(value if isinstance(value := getattr(row, name), str) else figure(value) for name in others),
             horizon_text(row.gradient_horizon, row.seq_len),
@@ -296,7 +314,8 @@ def live_table(runs: pd.DataFrame, planned: pd.DataFrame | None = None, metric="
     it is given.
     """
     runs = runs if runs.empty else tidy(runs)
-    counted = runs if planned is None or runs.empty else runs[runs["trial_id"].isin(planned["trial_id"])]
+    whole = planned is None or runs.empty
+    counted = runs if whole else runs[runs["trial_id"].isin(planned["trial_id"])]
     planned = runs if planned is None else planned
     sizes = varying(planned, SIZES)
     planned, runs = name_sizes(planned, sizes), runs if runs.empty else name_sizes(runs, sizes)

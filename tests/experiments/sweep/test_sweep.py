@@ -20,12 +20,12 @@ ROOT = Path(__file__).parents[3]
 # The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
 DRIVER = """
 import sys
-from experiments import runner, sweep
+from experiments.sweep import main as sweep, run as runner
 runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder):
     for progress in run(planned, folder):
-        print("at", progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
+        print("at", planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
         yield progress
 sweep.run = telling
 sys.exit(sweep.main())
@@ -176,14 +176,14 @@ def test_interrupted_and_killed_it_ends_as_if_undisturbed(undisturbed, tmp_path,
     output(process)
     assert process.returncode == -signal.SIGKILL
     assert "4 of them finished already" in "".join(lines)
-    assert not re.search("^at elman ", "".join(lines), re.MULTILINE)  # that group is finished
+    assert not re.search("^at both elman ", "".join(lines), re.MULTILINE)  # that group is finished
     pd.testing.assert_frame_equal(runs_of(folder), after_interrupt)
     assert list((folder / "checkpoints").glob("*/[0-9]*"))
 
     process = start(command, folder, driver=True, cache=cache)
     printed, errors = output(process)
     assert process.returncode == 0, errors
-    steps = re.findall(r"^at (\S+) (\d+) (\w+)", printed, re.MULTILINE)
+    steps = re.findall(r"^at both (\S+) (\d+) (\w+)", printed, re.MULTILINE)
     assert {cell for cell, _, _ in steps} == {"elman:activation=softsign"}
     assert int(steps[0][1]) > 2  # from a checkpoint, not from the start
 
