@@ -134,6 +134,7 @@ def execute(
         planned = plan_report(sweep, folder.runs(), planned.tasks)
         wanted = _wanted(report_trials(sweep, folder.runs())[0], planned)
         _run_stage(console, planned, folder, wanted, sweep.metric)
+    folder.forget_checkpoints()  # of both stages, now that none is under way
     report = make_report(folder.path)
     if not console.is_terminal:
         console.print(live_table(folder.runs(), wanted, sweep.metric))

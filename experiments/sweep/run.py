@@ -56,7 +56,6 @@ def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
             if one is not None:
                 coming.append(compiler.submit(compiled, one))
             yield from _run_group(*ready, folder, planned.stage)
-    folder.forget_checkpoints()
 
 
 def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Folder, stage: str) -> Iterator[Progress]:
