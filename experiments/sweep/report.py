@@ -147,6 +147,8 @@ def how_to_read(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
             "criterion on the validation set, then the median steps to that, then the mean validation loss; the seeds "
             "shown are fresh ones, run at the chosen one alone. "
         )
+        if waiting := int(name_sizes(runs).groupby(KEYS).ngroups) - len(cells):
+            text += f"{waiting} cells have no such runs yet, and are not in the tables. "
         if stale := num_stale(runs):
             text += f"{stale} runs at settings that are no longer the chosen ones are not in the tables. "
     elif tuned:
