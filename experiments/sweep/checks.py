@@ -10,7 +10,7 @@ from rnnjax.tasks import Task
 
 
 def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
-    """A label names one cell, no two labels name the same trial, and a row of the table counts a seed once.
+    """A name stands for one cell, no two names are of the same trial, and a row of the table counts a seed once.
 
     Raises:
       ValueError: which trials would be mixed up, and what to do.
@@ -20,9 +20,11 @@ def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
     rows: dict[tuple, Trial] = {}
     for trial in trials:
         seq_len = tasks[trial.task, trial.seq_len].seq_len
-        if trial.label and (first := cells.setdefault((trial.task, seq_len, trial.label), trial)).cell != trial.cell:
+        first = cells.setdefault((trial.task, seq_len, trial.variant), trial)
+        if first.cell != trial.cell:
             raise ValueError(
-                f"label {trial.label!r} would stand for two cells, {first.cell!r} and {trial.cell!r}; give each its own"
+                f"the name {trial.variant!r} would stand for two cells, {first.cell!r} and {trial.cell!r}; give each a "
+                "label of its own"
             )
         first = labels.setdefault(replace(trial, label=""), trial)
         if first.label != trial.label:

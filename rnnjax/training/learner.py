@@ -102,8 +102,8 @@ def make_learner(
             return state, total + made.total, weight + made.weight, largest, finite & made.finite
 
         zero = jnp.zeros((), jnp.float32)
-        start = state, zero, zero, zero, jnp.ones((), bool)
-        state, total, weight, largest, finite = lax.fori_loop(0, num_steps, one, start)
+        initial = state, zero, zero, zero, jnp.ones((), bool)
+        state, total, weight, largest, finite = lax.fori_loop(0, num_steps, one, initial)
         return state, Measured(jnp.where(finite, total / jnp.maximum(weight, 1), jnp.nan), largest)
 
     sharded = jax.shard_map(

@@ -71,8 +71,12 @@ def test_cells_that_are_there_keep_their_settings():
 @pytest.mark.parametrize(
     ("name", "words", "says"),
     [
-        ("remedies", ["--set", "label=x"], "label 'x' would stand for two cells"),
-        ("lstm_gates", ["--set", "label=x"], "label 'x' would stand for two cells, 'elman' and 'lstm:forget_bias=0'"),
+        ("remedies", ["--set", "label=x"], "the name 'x' would stand for two cells"),
+        (
+            "lstm_gates",
+            ["--set", "label=x"],
+            "the name 'x' would stand for two cells, 'elman' and 'lstm:forget_bias=0'",
+        ),
         ("lstm_gates", ["--axis", "label=a,b", "cell=gru"], "'a' and 'b' would be one and the same trial"),
         ("remedies", ["--set", "alpha=0.3"], "alpha=0.3 is no field of a trial, and no option for all cells"),
         ("zoo", ["--axis", "forget_bias=1,2"], "forget_bias=1,2 is no field of a trial"),
@@ -80,6 +84,7 @@ def test_cells_that_are_there_keep_their_settings():
         ("remedies", ["--set", "omega=0.1"], "'plain' and 'Omega' would be one and the same trial"),
         ("remedies", ["--cell", "experiments.remedies:rnn"], "would be one and the same trial"),
         ("lstm_gates", ["--axis", "num_test=20,30"], "differ in num_test 20 and 30"),
+        ("remedies", ["--set", "label=x", "--axis", "cell=gru,lstm"], "the name 'x' would stand for two cells"),
         ("zoo", ["--set", "task=temporal_order"], "task='temporal_order': this sweep sets other fields by it"),
         ("zoo", ["--cell", "lstmm"], "unknown cell 'lstmm'; did you mean 'lstm'"),
         ("zoo", ["--cell", "lstm:forget_bas=1"], "did you mean 'forget_bias'"),
