@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.models.model import Model
 from rnnjax.compiling import compiler_options
+from rnnjax.models.model import Model
 
 BLOCK = 32  # tokens in one call: what is printed at once
 
@@ -97,11 +97,14 @@ def draw(keys: Array, logits: Array, temperature: Array, options: Options) -> Ar
     Each row has its own key, so it does not matter how many are drawn together.
     """
     logits = jnp.where(options.banned, -jnp.inf, logits)
-    tempered = logits / jnp.where(temperature > 0, temperature, 1)[:, None]
+    # The maximum first: logits over a temperature of 1e-38 would all be infinite, which one was largest forgotten. What
+    # XLA may take for zero (a subnormal number) is zero.
+    warm = temperature >= jnp.finfo(temperature.dtype).tiny
+    tempered = (logits - logits.max(axis=-1, keepdims=True)) / jnp.where(warm, temperature, 1)[:, None]
     used = (options.top_k > 0) | (options.top_p < 1)
     tempered = lax.cond(used, lambda z: filtered(z, options.top_k, options.top_p), lambda z: z, tempered)
     drawn = jax.vmap(jax.random.categorical)(keys, tempered)
-    return jnp.where(temperature > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
+    return jnp.where(warm, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
 
 
 def make_decoder(initial_carry: Callable, next_logits: Callable, end: int) -> Decoder:
@@ -173,9 +176,9 @@ def generate(
     for at in range(0, total, BLOCK):
         part = slice(at, at + BLOCK)
         state, tokens = decoder.block(params, state, keys, forced[part], temperature[part], options)
-        tokens, new = np.asarray(tokens), []
+        written, new = np.asarray(tokens), []
         for i, text in enumerate(texts):
-            drawn = tokens[wanted[part, i], i].tolist()
+            drawn = written[wanted[part, i], i].tolist()
             new.append(drawn[: drawn.index(decoder.end)] if decoder.end in drawn else drawn)
             text += new[-1]
         tell(new)
