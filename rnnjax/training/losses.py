@@ -19,7 +19,7 @@ class Pass(NamedTuple):
     params: Any  # of the network
     xs: Array  # [T, B, I]
     ys: Array  # [T, B, H]
-    lengths: Array | None  # of the sequences, [B]
+    lengths: Any  # of the sequences, [B], or None where all are of length T
     loss: Loss  # the task's losses, one an example, from any outputs of the network like ys
 
 
