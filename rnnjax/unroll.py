@@ -43,7 +43,7 @@ def unroll(
     project: str = "auto",
     matmul_dtype: Any = None,
     engine: str = "auto",
-    method: str = "scan",
+    method: Any = "scan",
     chunk: int | None = None,
 ) -> tuple[Any, Array]:
     """Run a cell over time: (carry, ys [T, *B, O]) from xs [T, *B, I].
@@ -95,6 +95,8 @@ def unroll(
     if project == "auto":
         long_products = method == "associative"  # whole stretches are projected at once wherever it is done
         project = "inside" if long_products or jax.default_backend() == "cpu" else "before"
+        if hasattr(method, "run"):
+            project = "before"  # the step is evaluated again and again, for all times at once
 
     active = None
     if lengths is not None:
@@ -140,7 +142,9 @@ def unroll(
 
         inputs = (zs, active, resets)
         backwards = reverse and lengths is None
-        if method == "associative":
+        if hasattr(method, "run"):
+            carry, ys = method.run(step, carry, inputs, num_steps, backwards, batch_shape)
+        elif method == "associative":
             carry, ys = _stretches(stretch, carry, inputs, num_steps, backwards, save, chunk)
         else:
             chosen = _choose(engine, save, params, batch_shape)
@@ -184,7 +188,7 @@ def _scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool
     def chunk(carry, part):
         return lax.scan(lean_step, carry, part, reverse=reverse)
 
-    return _in_chunks(chunk, carry, inputs, num_steps, checkpoint_interval(num_steps), reverse)
+    return in_chunks(chunk, carry, inputs, num_steps, checkpoint_interval(num_steps), reverse)
 
 
 def _stretches(
@@ -200,7 +204,7 @@ def _stretches(
 
     if save != "everything":
         forward = jax.checkpoint(forward, policy=_policy(save), prevent_cse=False)
-    return _in_chunks(
+    return in_chunks(
         forward, carry, inputs, num_steps, chunk or chunk_size(num_steps, max(128, math.isqrt(num_steps))), reverse
     )
 
@@ -211,7 +215,7 @@ def _policy(save: str) -> Callable:
     return policies.save_only_these_names("preactivation") if save == "preactivations" else policies.nothing_saveable
 
 
-def _in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int, reverse: bool) -> tuple[Any, Any]:
+def in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int, reverse: bool) -> tuple[Any, Any]:
     """`run(carry, part)` over parts of `size` steps, and one that is shorter where they do not divide num_steps."""
     count, rest = divmod(num_steps, size)
     whole = slice(rest, None) if reverse else slice(0, count * size)
@@ -252,7 +256,7 @@ def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, save: str, project:
 
 
 def _check_method(cell: Cell, engine: str, method: str, chunk: int | None) -> None:
-    if method not in METHOD:
+    if not hasattr(method, "run") and method not in METHOD:
         raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHOD)}")
     if chunk is not None:
         if method != "associative":

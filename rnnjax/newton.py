@@ -1,0 +1,418 @@
+"""Any nonlinear recurrence, parallel in time: Newton's method over the whole trajectory.
+
+A trajectory s_1, ..., s_T of s_t = f_t(s_{t-1}) is a root of the T equations r_t = f_t(s_{t-1}) - s_t = 0. With
+J_t = ∂f_t/∂s_{t-1}, all of them taken at the present guess and at once, a step of Newton's method is
+
+    δ_t = J_t δ_{t-1} + r_t,   δ_0 = 0,        s_t ← s_t + δ_t
+
+a recurrence linear in δ, which a parallel scan runs. After i iterations the first i states are right whatever the rest
+does, so T iterations always suffice; where neighbouring states draw together (a largest Lyapunov exponent below 0) a
+handful do, and where they part (chaos) nearly T are needed.
+
+Derivative. At the root s_t(θ) = f_t(s_{t-1}(θ), θ), so that ds_t = J_t ds_{t-1} + ∂f_t dθ: once more the linear
+recurrence above, with r_t replaced by what θ adds at fixed states. It is what one more Newton step with J held constant
+is the derivative of, and exact however the root was found. Only this tangent is given, in terms of the root and J, both
+of which can be differentiated again: forward and reverse mode and their compositions are exact too. The iteration
+itself is never differentiated, and the backward pass keeps the trajectory alone.
+
+Sources: Lim et al. 2024, arXiv:2309.12252, section 3 (DEER); Gonzalez et al. 2024, arXiv:2407.19115, sections 4.1
+(diagonal Jacobians) and 4.2 and appendix A.4 (damping); Gonzalez et al. 2025, arXiv:2508.16817 (Lyapunov exponents).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
+
+from rnnjax.cell import Array, Cell, check_size, name
+from rnnjax.errors import unknown
+from rnnjax.unroll import in_chunks, unroll
+
+JACOBIAN = ("full", "diagonal")
+ROUNDINGS = 16  # the default tolerance: a step of a cell makes a few roundings itself
+
+
+class NotConverged(RuntimeError):
+    """Newton's method did not find a trajectory, and no scan was to take its place."""
+
+
+class Record(NamedTuple):
+    """What happened; with chunks in all of them together."""
+
+    iterations: Array  # [], of all chunks added up
+    residual: Array  # [], the largest |f_t(s_{t-1}) - s_t|, relative as in `Newton.tolerance`
+    converged: Array  # [], boolean; if not, the numbers are those of a scan, or NaN without `fallback`
+
+
+class Solved(NamedTuple):
+    """What `unroll` returns, and what happened."""
+
+    carry: Any
+    ys: Any
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Newton:
+    """A method of `unroll`: all steps at once, by Newton's method; for any cell.
+
+    A trajectory counts as found when every step obeys the recurrence up to rounding, as those of a scan do. Where that
+    fails, the result is a scan's (`fallback`). So numbers equal those of a scan up to rounding in either case, and
+    derivatives of every order do; the price of a failure is time.
+
+    Memory: T B D² for D real numbers in the carry of one of B sequences, several times over while J is formed.
+
+    Attributes:
+      jacobian: "full" takes all of J_t, [D, D] for each step: D³ operations in the scan. "diagonal" its diagonal only,
+        found one entry at a time with memory for T B D: more iterations, each cheaper. Derivatives always take the full
+        one, for with another they would be wrong.
+      damping: k in [0, 1]. The iteration takes (1 - k) J_t in place of J_t (scale-ELK). 0 is Newton's method; more holds down
+        the growth of long products where it fails, and makes the end slower, for the error then falls by a factor each
+        time; 1 is Jacobi's iteration, each state from the one before.
+      tolerance: the residual |f_t(s_{t-1}) - s_t| to be reached by every entry, as a share of the largest entry its
+        leaf of the carry has had so far in that sequence; None is 16 roundings of its dtype (2e-6 in float32).
+      max_iterations: of each stretch of time; T always suffice.
+      chunk: solve stretches of so many steps one after the other, which bounds memory; None is all at once.
+      fallback: where no trajectory is found, run a scan. Without it that is NotConverged, or NaN in all results where
+        values are not known yet (inside jit).
+
+    Raises:
+      ValueError: a field outside what is said above.
+    """
+
+    jacobian: str = "full"
+    damping: float = 0.0
+    tolerance: float | None = None
+    max_iterations: int = 100
+    chunk: int | None = None
+    fallback: bool = True
+
+    def __post_init__(self) -> None:
+        if self.jacobian not in JACOBIAN:
+            raise ValueError(unknown("jacobian", self.jacobian, JACOBIAN))
+        if not 0.0 <= self.damping <= 1.0:
+            raise ValueError(f"damping must lie in [0, 1], got {self.damping!r}")
+        if self.tolerance is not None and not 0.0 < self.tolerance < 1.0:
+            raise ValueError(f"tolerance must lie in (0, 1), got {self.tolerance!r}")
+        check_size(max_iterations=self.max_iterations)
+        if self.chunk is not None:
+            check_size(chunk=self.chunk)
+
+    def run(
+        self, step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, batch_shape: tuple[int, ...]
+    ) -> tuple[Any, Any]:
+        """`lax.scan(step, carry, inputs, num_steps, reverse)`."""
+        carry, ys, _ = scan(step, carry, inputs, num_steps, reverse=reverse, batch_shape=batch_shape, method=self)
+        return carry, ys
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recorded:
+    """A method that hands the record on beside the carry."""
+
+    newton: Newton
+
+    def run(self, *args: Any) -> tuple[Any, Any]:
+        step, carry, inputs, num_steps, reverse, batch_shape = args
+        solved = scan(step, carry, inputs, num_steps, reverse=reverse, batch_shape=batch_shape, method=self.newton)
+        return (solved.carry, solved.record), solved.ys
+
+
+def solve(
+    cell: Cell, params: Any, xs: Array, carry: Any = None, *, method: Newton | None = None, **options: Any
+) -> Solved:
+    """`unroll(cell, params, xs, carry, method=method, **options)`, and what happened."""
+    (carry, record), ys = unroll(cell, params, xs, carry, method=_Recorded(method or Newton()), **options)
+    return Solved(carry, ys, record)
+
+
+def scan(
+    step: Callable,
+    carry: Any,
+    inputs: Any,
+    num_steps: int,
+    *,
+    reverse: bool = False,
+    batch_shape: tuple[int, ...] = (),
+    method: Newton | None = None,
+) -> Solved:
+    """`lax.scan(step, carry, inputs, num_steps, reverse=reverse)` by Newton's method.
+
+    Args:
+      step: (carry, inputs of one step) -> (carry, y), pytrees. With a batch_shape, no example may see another.
+      carry: leaves [*batch_shape, ...]. Complex entries count as two real ones. Whole numbers (a counter) are run
+        first, by a scan of their own, and so may not depend on the rest.
+      inputs: leaves that lead with time, [T, ...].
+
+    Raises:
+      ValueError: a carry without real or complex entries, or with others that depend on them.
+      NotConverged: without `fallback`, where values are known.
+    """
+    method = method or Newton()
+    recurrence = _Recurrence(step, carry, inputs, len(batch_shape))
+    record = Record(jnp.int32(0), jnp.zeros((), recurrence.dtype), jnp.bool_(True))
+    if num_steps == 0:
+        return Solved(*lax.scan(step, carry, inputs, num_steps), record)
+
+    def stretch(state: tuple, part: Any) -> tuple[tuple, Any]:
+        carry, record = state
+        carry, ys, new = recurrence.solve(carry, _flipped(part) if reverse else part, method)
+        record = Record(
+            record.iterations + new.iterations,
+            jnp.maximum(record.residual, new.residual),
+            record.converged & new.converged,
+        )
+        return (carry, record), _flipped(ys) if reverse else ys
+
+    kept = jax.checkpoint_policies.save_only_these_names("trajectory")
+    stretch = jax.checkpoint(stretch, policy=kept, prevent_cse=False)
+    state, ys = in_chunks(stretch, (carry, record), inputs, num_steps, method.chunk or num_steps, reverse)
+    carry, record = state
+    if not method.fallback:
+        carry, ys = _refused((carry, ys), record, method)
+    return Solved(carry, ys, record)
+
+
+def _refused(results: Any, record: Record, method: Newton) -> Any:
+    """An error for what was not found where that is known, else NaN in its place."""
+    try:
+        failed = not record.converged
+    except jax.errors.ConcretizationTypeError:
+        failed = False
+    if failed:
+        raise NotConverged(
+            f"no trajectory after {record.iterations} iterations (residual {record.residual:.1e}, "
+            f"max_iterations={method.max_iterations}): nearby states may part here, as in chaos. Damping, a shorter "
+            "chunk or more iterations may help; fallback=True runs a scan instead"
+        )
+
+    def poisoned(leaf: Array) -> Array:
+        return jnp.where(record.converged, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    return jax.tree.map(poisoned, results)
+
+
+class _Theta(NamedTuple):
+    """All that a trajectory depends on."""
+
+    start: Array  # [*B, D]
+    consts: list[Array]  # what the step closes over
+    others: list[Array]  # leaves of the carry that are not real, before each step, [T, *B, ...]
+    inputs: list[Array]  # [T, ...]
+
+
+class _Recurrence:
+    """A step as a function of vectors: s_t = f(s_{t-1}) with s [*B, D], at all times at once."""
+
+    def __init__(self, step: Callable, carry: Any, inputs: Any, batch_axes: int) -> None:
+        leaves, self.structure = jax.tree.flatten(carry)
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
+        closed, (made, self.ys) = jax.make_jaxpr(step, return_shape=True)(carry, one)
+        if jax.tree.structure(made) != self.structure:
+            raise ValueError(f"a step returns the carry {jax.tree.structure(made)}, but takes {self.structure}")
+        self.jaxpr, self.consts = closed.jaxpr, closed.consts
+        self.chosen = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        self.rest = [i for i in range(len(leaves)) if i not in self.chosen]
+        self.shapes = [leaves[i].shape[batch_axes:] for i in self.chosen]
+        self.dtypes = [leaves[i].dtype for i in self.chosen]
+        self.sizes = [
+            math.prod(shape) * (2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1)
+            for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
+        ]
+        if not sum(self.sizes):
+            raise ValueError("Newton's method is for carries with real entries, and this one has none")
+        self.dtype = jnp.result_type(*(jnp.finfo(dtype).dtype for dtype in self.dtypes))
+        if dependent := self._dependent():
+            raise ValueError(
+                f"Newton's method needs derivatives by all that the carry hands on, and leaf {dependent[0]} of dtype "
+                f"{leaves[dependent[0]].dtype} is made of real ones: use method='scan'"
+            )
+
+    def _dependent(self) -> list[int]:
+        """The leaves that are not real and yet follow from some that are."""
+        reached = {self.jaxpr.invars[i] for i in self.chosen}
+        for equation in self.jaxpr.eqns:
+            if reached.intersection(atom for atom in equation.invars if isinstance(atom, Var)):
+                reached.update(equation.outvars)
+        return [i for i in self.rest if isinstance(self.jaxpr.outvars[i], Var) and self.jaxpr.outvars[i] in reached]
+
+    def to_vector(self, leaves: list[Array], lead: tuple[int, ...]) -> Array:
+        """The real leaves side by side, [*lead, D]."""
+        parts = []
+        for i in self.chosen:
+            flat = leaves[i].reshape(*lead, -1)
+            parts += [flat.real, flat.imag] if jnp.iscomplexobj(flat) else [flat]
+        return jnp.concatenate([part.astype(self.dtype) for part in parts], axis=-1)
+
+    def from_vector(self, vector: Array, others: list[Array]) -> list[Array]:
+        """All leaves of the carry, from the real ones side by side and the others."""
+        leaves = dict(zip(self.rest, others, strict=True))
+        parts = jnp.split(vector, np.cumsum(self.sizes)[:-1], axis=-1)
+        for i, part, shape, dtype in zip(self.chosen, parts, self.shapes, self.dtypes, strict=True):
+            if jnp.issubdtype(dtype, jnp.complexfloating):
+                part = lax.complex(*jnp.split(part, 2, axis=-1))
+            leaves[i] = part.reshape(*vector.shape[:-1], *shape).astype(dtype)
+        return [leaves[i] for i in range(len(leaves))]
+
+    def one(self, consts: list, vector: Array, others: list, inputs: list) -> tuple[Array, list]:
+        """(s_t, the others), y_t as leaves."""
+        leaves = self.from_vector(vector, others)
+        out = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, consts))(*leaves, *inputs)
+        return self.to_vector(out, vector.shape[:-1]), out
+
+    def at(self, theta: _Theta, states: Array) -> tuple[Array, list]:
+        """f_t(s_{t-1}) [T, *B, D] for all t, and all that the steps return."""
+        before = jnp.concatenate([theta.start[None], states[:-1]])
+        return self.from_each(theta, before)
+
+    def from_each(self, theta: _Theta, before: Array) -> tuple[Array, list]:
+        return jax.vmap(lambda *args: self.one(theta.consts, *args))(before, theta.others, theta.inputs)
+
+    def jacobian(self, theta: _Theta, states: Array, kind: str) -> Array:
+        """J_t [T, *B, D, D], or its diagonal [T, *B, D]: one product with a tangent for each entry of s.
+
+        As no example sees another, a tangent may move the same entry of all examples and of all times at once.
+        """
+        before = jnp.concatenate([theta.start[None], states[:-1]])
+        size = before.shape[-1]
+
+        def column(entry: Array) -> Array:
+            direction = jnp.broadcast_to((jnp.arange(size) == entry).astype(before.dtype), before.shape)
+            return jax.jvp(lambda before: self.from_each(theta, before)[0], (before,), (direction,))[1]
+
+        if kind == "full":
+            return jax.vmap(column, out_axes=-1)(jnp.arange(size))
+        diagonal = lax.map(lambda entry: jnp.take(column(entry), entry, axis=-1), jnp.arange(size))
+        return jnp.moveaxis(diagonal, 0, -1)
+
+    def scale(self, states: Array, start: Array) -> Array:
+        """The largest entry that a leaf has had so far, [T, *B, D]."""
+        parts = jnp.split(jnp.abs(states), np.cumsum(self.sizes)[:-1], axis=-1)
+        first = jnp.split(jnp.abs(start), np.cumsum(self.sizes)[:-1], axis=-1)
+        largest = [
+            jnp.broadcast_to(
+                lax.cummax(jnp.maximum(part.max(-1, keepdims=True), begin.max(-1, keepdims=True)), axis=0), part.shape
+            )
+            for part, begin, size in zip(parts, first, self.sizes, strict=True)
+            if size
+        ]
+        return jnp.concatenate(largest, axis=-1)
+
+    def iterate(self, theta: _Theta, method: Newton) -> tuple[Array, Record]:
+        """A root, states [T, *B, D], from the guess that nothing changes."""
+        tolerance = method.tolerance or ROUNDINGS * float(jnp.finfo(self.dtype).eps)
+        num_steps = (theta.others + theta.inputs)[0].shape[0]
+
+        def residual(states: Array, found: Array) -> Array:
+            scale = jnp.maximum(self.scale(found, theta.start), jnp.finfo(self.dtype).tiny)
+            return jnp.max(jnp.abs(found - states) / scale)
+
+        def going(state: tuple) -> Array:
+            _, _, iterations, residual = state
+            return ~(residual <= tolerance) & (iterations < method.max_iterations)  # a NaN is no success
+
+        def iteration(state: tuple) -> tuple:
+            states, found, iterations, _ = state
+            J = (1 - method.damping) * self.jacobian(theta, states, method.jacobian)
+            moved = states + parallel(J, found - states)
+            # Products of many Jacobians may overflow far from the root. What does is taken from the step before it.
+            moved = jnp.where(jnp.isfinite(moved), moved, jnp.where(jnp.isfinite(found), found, 0))
+            found, _ = self.at(theta, moved)
+            return moved, found, iterations + 1, residual(moved, found)
+
+        guess = jnp.broadcast_to(theta.start, (num_steps, *theta.start.shape))
+        found, _ = self.at(theta, guess)
+        state = guess, found, jnp.int32(0), residual(guess, found)
+        states, _, iterations, reached = lax.while_loop(going, iteration, state)
+        converged = reached <= tolerance
+        if method.fallback:
+            states = lax.cond(converged, lambda: states, lambda: self.by_steps(theta))
+        return states, Record(iterations, reached, converged)
+
+    def by_steps(self, theta: _Theta) -> Array:
+        def step(before: Array, at: tuple) -> tuple[Array, Array]:
+            after, _ = self.one(theta.consts, before, *at)
+            return after, after
+
+        return lax.scan(step, theta.start, (theta.others, theta.inputs))[1]
+
+    def trajectory(self, theta: _Theta, method: Newton) -> tuple[Array, Record]:
+        """The root, with the derivative that the module's docstring derives."""
+
+        @jax.custom_jvp
+        def root(theta: _Theta) -> tuple[Array, Record]:
+            return self.iterate(theta, method)
+
+        @root.defjvp
+        def tangent(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+            (theta,), (dtheta,) = primals, tangents
+            states, record = root(theta)
+            states = name(states, "trajectory")
+            _, added = jax.jvp(lambda theta: self.at(theta, states)[0], (theta,), (dtheta,))
+            J = self.jacobian(theta, states, "full")
+            # Where Newton failed, products of Jacobians may overflow: the tangent then goes step by step as well.
+            calm = jnp.where(record.converged, J, 0)
+            dstates = lax.cond(record.converged, lambda r: parallel(calm, r), lambda r: sequential(J, r), added)
+            still = Record(
+                np.zeros((), jax.dtypes.float0), jnp.zeros_like(record.residual), np.zeros((), jax.dtypes.float0)
+            )
+            return (states, record), (dstates, still)
+
+        return root(theta)
+
+    def solve(self, carry: Any, inputs: Any, method: Newton) -> tuple[Any, Any, Record]:
+        leaves = jax.tree.leaves(carry)
+        lead = leaves[self.chosen[0]].shape[: leaves[self.chosen[0]].ndim - len(self.shapes[0])]
+        start, inputs = self.to_vector(leaves, lead), jax.tree.leaves(inputs)
+
+        def step(others: list, inputs: list) -> tuple[list, list]:
+            _, out = self.one(self.consts, start, others, inputs)
+            return [out[i] for i in self.rest], others
+
+        _, others = lax.scan(step, [leaves[i] for i in self.rest], inputs) if self.rest else (None, [])
+        theta = _Theta(start, self.consts, others, inputs)
+        states, record = self.trajectory(theta, method)
+        _, out = self.at(theta, states)
+        carry = jax.tree.unflatten(self.structure, [leaf[-1] for leaf in out[: len(leaves)]])
+        return carry, jax.tree.unflatten(jax.tree.structure(self.ys), out[len(leaves) :]), record
+
+
+def parallel(J: Array, r: Array) -> Array:
+    """All δ_t = J_t δ_{t-1} + r_t from δ_0 = 0, by a parallel scan: J [T, *B, D, D] or diagonals [T, *B, D]."""
+
+    def two_steps(first, second):
+        (A_1, b_1), (A_2, b_2) = first, second
+        if J.ndim == r.ndim:
+            return A_2 * A_1, A_2 * b_1 + b_2
+        return _times(A_2, A_1), _applied(A_2, b_1) + b_2
+
+    return lax.associative_scan(two_steps, (J, r))[1]
+
+
+def sequential(J: Array, r: Array) -> Array:
+    """`parallel` of full Jacobians, one step after another."""
+
+    def step(before: Array, at: tuple) -> tuple[Array, Array]:
+        after = _applied(at[0], before) + at[1]
+        return after, after
+
+    return lax.scan(step, jnp.zeros_like(r[0]), (J, r))[1]
+
+
+def _times(A: Array, B: Array) -> Array:
+    return jnp.matmul(A, B, precision=lax.Precision.HIGHEST)
+
+
+def _applied(A: Array, b: Array) -> Array:
+    return _times(A, b[..., None])[..., 0]
+
+
+def _flipped(values: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
