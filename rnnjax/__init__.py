@@ -7,6 +7,7 @@ from rnnjax.compose import Layer, bidirectional, dropout, layer, layer_norm, sta
 from rnnjax.deep import deep_input, deep_output, deep_transition
 from rnnjax.harvest import harvest
 from rnnjax.initializers import Chrono, Uniform
+from rnnjax.newton import Newton
 from rnnjax.remedies import leaky_integration, recurrent_start, skip_through_time, spectral_norm, truncated
 from rnnjax.unroll import unroll
 from rnnjax.wrappers import dilated, residual, weight_norm, zoneout
@@ -15,6 +16,7 @@ __all__ = [
     "Cell",
     "Chrono",
     "Layer",
+    "Newton",
     "Uniform",
     "bidirectional",
     "deep_input",

@@ -32,10 +32,11 @@ from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
 
 from rnnjax.cell import Array, Cell, check_size, name
 from rnnjax.errors import unknown
+from rnnjax.linear import all_at_once, one_by_one
 from rnnjax.unroll import in_chunks, unroll
 
 JACOBIAN = ("full", "diagonal")
-ROUNDINGS = 16  # the default tolerance: a step of a cell makes a few roundings itself
+ROUNDINGS = 8  # the default tolerance: at the root 1 to 5 were found, with up to 128 units, for each step rounds itself
 
 
 class NotConverged(RuntimeError):
@@ -47,6 +48,7 @@ class Record(NamedTuple):
 
     iterations: Array  # [], of all chunks added up
     residual: Array  # [], the largest |f_t(s_{t-1}) - s_t|, relative as in `Newton.tolerance`
+    growth: Array  # [], how many roundings it becomes when each step makes one, at the largest; see `Newton`
     converged: Array  # [], boolean; if not, the numbers are those of a scan, or NaN without `fallback`
 
 
@@ -62,9 +64,11 @@ class Solved(NamedTuple):
 class Newton:
     """A method of `unroll`: all steps at once, by Newton's method; for any cell.
 
-    A trajectory counts as found when every step obeys the recurrence up to rounding, as those of a scan do. Where that
-    fails, the result is a scan's (`fallback`). So numbers equal those of a scan up to rounding in either case, and
-    derivatives of every order do; the price of a failure is time.
+    A trajectory counts as found when every step obeys the recurrence up to rounding, as those of a scan do, and when
+    that says where it runs: roundings η_t = ±ε at every step, at random, grow into no more than √tolerance by
+    δ_t = J_t δ_{t-1} + η_t (8,000-fold in float32). In chaos they grow without bound, and of many trajectories that
+    obey the recurrence no two agree. Where none is found, the result is a scan's (`fallback`). So numbers equal those
+    of a scan up to rounding in either case, and so do derivatives of every order; the price of a failure is time.
 
     Memory: T B D² for D real numbers in the carry of one of B sequences, several times over while J is formed.
 
@@ -72,11 +76,11 @@ class Newton:
       jacobian: "full" takes all of J_t, [D, D] for each step: D³ operations in the scan. "diagonal" its diagonal only,
         found one entry at a time with memory for T B D: more iterations, each cheaper. Derivatives always take the full
         one, for with another they would be wrong.
-      damping: k in [0, 1]. The iteration takes (1 - k) J_t in place of J_t (scale-ELK). 0 is Newton's method; more holds down
-        the growth of long products where it fails, and makes the end slower, for the error then falls by a factor each
-        time; 1 is Jacobi's iteration, each state from the one before.
+      damping: k in [0, 1]. Far from the root the iteration takes (1 - k) J_t in place of J_t (scale-ELK), which holds
+        down the growth of long products; 0 is Newton's method, 1 is Jacobi's iteration, each state from the one before.
+        From a residual of √tolerance on, where a step of Newton's squares it, nothing is damped (the paper keeps k).
       tolerance: the residual |f_t(s_{t-1}) - s_t| to be reached by every entry, as a share of the largest entry its
-        leaf of the carry has had so far in that sequence; None is 16 roundings of its dtype (2e-6 in float32).
+        leaf of the carry has had so far in that sequence; None is 8 roundings of its dtype (1e-6 in float32).
       max_iterations: of each stretch of time; T always suffice.
       chunk: solve stretches of so many steps one after the other, which bounds memory; None is all at once.
       fallback: where no trajectory is found, run a scan. Without it that is NotConverged, or NaN in all results where
@@ -156,7 +160,8 @@ def scan(
     """
     method = method or Newton()
     recurrence = _Recurrence(step, carry, inputs, len(batch_shape))
-    record = Record(jnp.int32(0), jnp.zeros((), recurrence.dtype), jnp.bool_(True))
+    nothing = jnp.zeros((), recurrence.dtype)
+    record = Record(jnp.int32(0), nothing, nothing, jnp.bool_(True))
     if num_steps == 0:
         return Solved(*lax.scan(step, carry, inputs, num_steps), record)
 
@@ -166,6 +171,7 @@ def scan(
         record = Record(
             record.iterations + new.iterations,
             jnp.maximum(record.residual, new.residual),
+            jnp.maximum(record.growth, new.growth),
             record.converged & new.converged,
         )
         return (carry, record), _flipped(ys) if reverse else ys
@@ -187,9 +193,9 @@ def _refused(results: Any, record: Record, method: Newton) -> Any:
         failed = False
     if failed:
         raise NotConverged(
-            f"no trajectory after {record.iterations} iterations (residual {record.residual:.1e}, "
-            f"max_iterations={method.max_iterations}): nearby states may part here, as in chaos. Damping, a shorter "
-            "chunk or more iterations may help; fallback=True runs a scan instead"
+            f"no trajectory after {record.iterations} iterations of at most {method.max_iterations} for a stretch: the "
+            f"residual is {record.residual:.1e}, and roundings grow {record.growth:.1e}-fold (in chaos without bound). "
+            "Damping, a shorter chunk or more iterations may help; fallback=True runs a scan instead"
         )
 
     def poisoned(leaf: Array) -> Array:
@@ -205,6 +211,11 @@ class _Theta(NamedTuple):
     consts: list[Array]  # what the step closes over
     others: list[Array]  # leaves of the carry that are not real, before each step, [T, *B, ...]
     inputs: list[Array]  # [T, ...]
+
+
+def _before(theta: _Theta, states: Array) -> Array:
+    """s_0, ..., s_{T-1}."""
+    return jnp.concatenate([theta.start[None], states[:-1]])
 
 
 class _Recurrence:
@@ -269,8 +280,7 @@ class _Recurrence:
 
     def at(self, theta: _Theta, states: Array) -> tuple[Array, list]:
         """f_t(s_{t-1}) [T, *B, D] for all t, and all that the steps return."""
-        before = jnp.concatenate([theta.start[None], states[:-1]])
-        return self.from_each(theta, before)
+        return self.from_each(theta, _before(theta, states))
 
     def from_each(self, theta: _Theta, before: Array) -> tuple[Array, list]:
         return jax.vmap(lambda *args: self.one(theta.consts, *args))(before, theta.others, theta.inputs)
@@ -280,7 +290,7 @@ class _Recurrence:
 
         As no example sees another, a tangent may move the same entry of all examples and of all times at once.
         """
-        before = jnp.concatenate([theta.start[None], states[:-1]])
+        before = _before(theta, states)
         size = before.shape[-1]
 
         def column(entry: Array) -> Array:
@@ -308,33 +318,40 @@ class _Recurrence:
     def iterate(self, theta: _Theta, method: Newton) -> tuple[Array, Record]:
         """A root, states [T, *B, D], from the guess that nothing changes."""
         tolerance = method.tolerance or ROUNDINGS * float(jnp.finfo(self.dtype).eps)
+        most = math.sqrt(tolerance) / float(jnp.finfo(self.dtype).eps)
         num_steps = (theta.others + theta.inputs)[0].shape[0]
 
-        def residual(states: Array, found: Array) -> Array:
-            scale = jnp.maximum(self.scale(found, theta.start), jnp.finfo(self.dtype).tiny)
-            return jnp.max(jnp.abs(found - states) / scale)
+        def scale(states: Array) -> Array:
+            return jnp.maximum(self.scale(states, theta.start), jnp.finfo(self.dtype).tiny)
 
         def going(state: tuple) -> Array:
-            _, _, iterations, residual = state
-            return ~(residual <= tolerance) & (iterations < method.max_iterations)  # a NaN is no success
+            record = state[2]
+            return ~record.converged & (record.iterations < method.max_iterations)
 
         def iteration(state: tuple) -> tuple:
-            states, found, iterations, _ = state
-            J = (1 - method.damping) * self.jacobian(theta, states, method.jacobian)
-            moved = states + parallel(J, found - states)
+            states, found, last = state
+            J = self.jacobian(theta, states, method.jacobian)
+            if method.damping:
+                J = jnp.where(last.residual <= math.sqrt(tolerance), J, (1 - method.damping) * J)
+            size = scale(found)
+            moved, grown = jnp.moveaxis(all_at_once(J, jnp.stack([found - states, size * signs], axis=-1)), -1, 0)
             # Products of many Jacobians may overflow far from the root. What does is taken from the step before it.
-            moved = jnp.where(jnp.isfinite(moved), moved, jnp.where(jnp.isfinite(found), found, 0))
-            found, _ = self.at(theta, moved)
-            return moved, found, iterations + 1, residual(moved, found)
+            states = jnp.where(jnp.isfinite(states + moved), states + moved, jnp.where(jnp.isfinite(found), found, 0))
+            growth = jnp.max(jnp.abs(grown) / size)
+            found, _ = self.at(theta, states)
+            residual = jnp.max(jnp.abs(found - states) / scale(found))
+            converged = (residual <= tolerance) & (growth <= most)  # a NaN is none
+            return states, found, Record(last.iterations + 1, residual, growth, converged)
 
         guess = jnp.broadcast_to(theta.start, (num_steps, *theta.start.shape))
+        signs = jax.random.rademacher(jax.random.key(0), guess.shape, self.dtype)
         found, _ = self.at(theta, guess)
-        state = guess, found, jnp.int32(0), residual(guess, found)
-        states, _, iterations, reached = lax.while_loop(going, iteration, state)
-        converged = reached <= tolerance
+        far = jnp.array(jnp.inf, self.dtype)
+        state = guess, found, Record(jnp.int32(0), far, far, jnp.bool_(False))
+        states, _, record = lax.while_loop(going, iteration, state)
         if method.fallback:
-            states = lax.cond(converged, lambda: states, lambda: self.by_steps(theta))
-        return states, Record(iterations, reached, converged)
+            states = lax.cond(record.converged, lambda: states, lambda: self.by_steps(theta))
+        return states, record
 
     def by_steps(self, theta: _Theta) -> Array:
         def step(before: Array, at: tuple) -> tuple[Array, Array]:
@@ -359,11 +376,11 @@ class _Recurrence:
             J = self.jacobian(theta, states, "full")
             # Where Newton failed, products of Jacobians may overflow: the tangent then goes step by step as well.
             calm = jnp.where(record.converged, J, 0)
-            dstates = lax.cond(record.converged, lambda r: parallel(calm, r), lambda r: sequential(J, r), added)
-            still = Record(
-                np.zeros((), jax.dtypes.float0), jnp.zeros_like(record.residual), np.zeros((), jax.dtypes.float0)
+            dstates = lax.cond(
+                record.converged, lambda r: all_at_once(calm, r[..., None])[..., 0], lambda r: one_by_one(J, r), added
             )
-            return (states, record), (dstates, still)
+            still, none = jnp.zeros_like(record.residual), np.zeros((), jax.dtypes.float0)
+            return (states, record), (dstates, Record(none, still, still, none))
 
         return root(theta)
 
@@ -382,36 +399,6 @@ class _Recurrence:
         _, out = self.at(theta, states)
         carry = jax.tree.unflatten(self.structure, [leaf[-1] for leaf in out[: len(leaves)]])
         return carry, jax.tree.unflatten(jax.tree.structure(self.ys), out[len(leaves) :]), record
-
-
-def parallel(J: Array, r: Array) -> Array:
-    """All δ_t = J_t δ_{t-1} + r_t from δ_0 = 0, by a parallel scan: J [T, *B, D, D] or diagonals [T, *B, D]."""
-
-    def two_steps(first, second):
-        (A_1, b_1), (A_2, b_2) = first, second
-        if J.ndim == r.ndim:
-            return A_2 * A_1, A_2 * b_1 + b_2
-        return _times(A_2, A_1), _applied(A_2, b_1) + b_2
-
-    return lax.associative_scan(two_steps, (J, r))[1]
-
-
-def sequential(J: Array, r: Array) -> Array:
-    """`parallel` of full Jacobians, one step after another."""
-
-    def step(before: Array, at: tuple) -> tuple[Array, Array]:
-        after = _applied(at[0], before) + at[1]
-        return after, after
-
-    return lax.scan(step, jnp.zeros_like(r[0]), (J, r))[1]
-
-
-def _times(A: Array, B: Array) -> Array:
-    return jnp.matmul(A, B, precision=lax.Precision.HIGHEST)
-
-
-def _applied(A: Array, b: Array) -> Array:
-    return _times(A, b[..., None])[..., 0]
 
 
 def _flipped(values: Any) -> Any:

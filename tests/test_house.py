@@ -12,7 +12,7 @@ FLOORS = (
     {"cell", "initializers", "errors", "ragged", "engine", "intercept", "linear"},
     {"cells", "unroll"},
     {
-        *("compose", "deep", "wrappers", "harvest", "gradients", "hopfield"),
+        *("compose", "deep", "wrappers", "harvest", "newton", "gradients", "hopfield"),
         *("tasks", "data", "piano_rolls", "series", "text", "word_vectors"),
     },
     {"model", "checkpoint", "parallel", "remedies"},
