@@ -79,8 +79,8 @@ class Newton:
       damping: k in [0, 1]. Far from the root the iteration takes (1 - k) J_t in place of J_t (scale-ELK), which holds
         down the growth of long products; 0 is Newton's method, 1 is Jacobi's iteration, each state from the one before.
         From a residual of √tolerance on, where a step of Newton's squares it, nothing is damped (the paper keeps k).
-      tolerance: the residual |f_t(s_{t-1}) - s_t| to be reached by every entry, as a share of the largest entry its
-        leaf of the carry has had so far in that sequence; None is 8 roundings of its dtype (1e-6 in float32).
+      tolerance: the residual |f_t(s_{t-1}) - s_t| to be reached by every entry, as a share of the largest entry of its
+        leaf of the carry before and after that step; None is 8 roundings of its dtype (1e-6 in float32).
       max_iterations: of each stretch of time; T always suffice.
       chunk: solve stretches of so many steps one after the other, which bounds memory; None is all at once.
       fallback: where no trajectory is found, run a scan. Without it that is NotConverged, or NaN in all results where
@@ -302,27 +302,19 @@ class _Recurrence:
         diagonal = lax.map(lambda entry: jnp.take(column(entry), entry, axis=-1), jnp.arange(size))
         return jnp.moveaxis(diagonal, 0, -1)
 
-    def scale(self, states: Array, start: Array) -> Array:
-        """The largest entry that a leaf has had so far, [T, *B, D]."""
-        parts = jnp.split(jnp.abs(states), np.cumsum(self.sizes)[:-1], axis=-1)
-        first = jnp.split(jnp.abs(start), np.cumsum(self.sizes)[:-1], axis=-1)
-        largest = [
-            jnp.broadcast_to(
-                lax.cummax(jnp.maximum(part.max(-1, keepdims=True), begin.max(-1, keepdims=True)), axis=0), part.shape
-            )
-            for part, begin, size in zip(parts, first, self.sizes, strict=True)
-            if size
-        ]
-        return jnp.concatenate(largest, axis=-1)
+    def scale(self, theta: _Theta, states: Array) -> Array:
+        """The largest entry of a leaf before or after a step, [T, *B, D]: what its roundings are a share of."""
+        size = jnp.maximum(jnp.abs(states), jnp.abs(_before(theta, states)))
+        parts = jnp.split(jnp.maximum(size, jnp.finfo(self.dtype).tiny), np.cumsum(self.sizes)[:-1], axis=-1)
+        return jnp.concatenate(
+            [jnp.broadcast_to(jnp.max(part, axis=-1, keepdims=True, initial=0), part.shape) for part in parts], axis=-1
+        )
 
     def iterate(self, theta: _Theta, method: Newton) -> tuple[Array, Record]:
         """A root, states [T, *B, D], from the guess that nothing changes."""
         tolerance = method.tolerance or ROUNDINGS * float(jnp.finfo(self.dtype).eps)
         most = math.sqrt(tolerance) / float(jnp.finfo(self.dtype).eps)
         num_steps = (theta.others + theta.inputs)[0].shape[0]
-
-        def scale(states: Array) -> Array:
-            return jnp.maximum(self.scale(states, theta.start), jnp.finfo(self.dtype).tiny)
 
         def going(state: tuple) -> Array:
             record = state[2]
@@ -333,13 +325,13 @@ class _Recurrence:
             J = self.jacobian(theta, states, method.jacobian)
             if method.damping:
                 J = jnp.where(last.residual <= math.sqrt(tolerance), J, (1 - method.damping) * J)
-            size = scale(found)
+            size = self.scale(theta, found)
             moved, grown = jnp.moveaxis(all_at_once(J, jnp.stack([found - states, size * signs], axis=-1)), -1, 0)
             # Products of many Jacobians may overflow far from the root. What does is taken from the step before it.
             states = jnp.where(jnp.isfinite(states + moved), states + moved, jnp.where(jnp.isfinite(found), found, 0))
             growth = jnp.max(jnp.abs(grown) / size)
             found, _ = self.at(theta, states)
-            residual = jnp.max(jnp.abs(found - states) / scale(found))
+            residual = jnp.max(jnp.abs(found - states) / self.scale(theta, found))
             converged = (residual <= tolerance) & (growth <= most)  # a NaN is none
             return states, found, Record(last.iterations + 1, residual, growth, converged)
 
