@@ -304,7 +304,7 @@ class _Recurrence:
 
     def scale(self, theta: _Theta, states: Array) -> Array:
         """The largest entry of a leaf before or after a step, [T, *B, D]: what its roundings are a share of."""
-        size = jnp.maximum(jnp.abs(states), jnp.abs(_before(theta, states)))
+        size = jnp.maximum(_finite(jnp.abs(states)), _finite(jnp.abs(_before(theta, states))))
         parts = jnp.split(jnp.maximum(size, jnp.finfo(self.dtype).tiny), np.cumsum(self.sizes)[:-1], axis=-1)
         return jnp.concatenate(
             [jnp.broadcast_to(jnp.max(part, axis=-1, keepdims=True, initial=0), part.shape) for part in parts], axis=-1
@@ -326,16 +326,18 @@ class _Recurrence:
             if method.damping:
                 J = jnp.where(last.residual <= math.sqrt(tolerance), J, (1 - method.damping) * J)
             size = self.scale(theta, found)
-            moved, grown = jnp.moveaxis(all_at_once(J, jnp.stack([found - states, size * signs], axis=-1)), -1, 0)
+            moved, grown = jnp.moveaxis(
+                all_at_once(J, jnp.stack([_minus(found, states), size * signs], axis=-1)), -1, 0
+            )
             # Products of many Jacobians may overflow far from the root. What does is taken from the step before it.
-            states = jnp.where(jnp.isfinite(states + moved), states + moved, jnp.where(jnp.isfinite(found), found, 0))
+            states = jnp.where(jnp.isfinite(states + moved), states + moved, jnp.where(jnp.isnan(found), 0, found))
             growth = jnp.max(jnp.abs(grown) / size)
             found, _ = self.at(theta, states)
-            residual = jnp.max(jnp.abs(found - states) / self.scale(theta, found))
+            residual = jnp.max(jnp.abs(_minus(found, states)) / self.scale(theta, found))
             converged = (residual <= tolerance) & (growth <= most)  # a NaN is none
             return states, found, Record(last.iterations + 1, residual, growth, converged)
 
-        guess = jnp.broadcast_to(theta.start, (num_steps, *theta.start.shape))
+        guess = jnp.broadcast_to(_finite(theta.start), (num_steps, *theta.start.shape))  # a carry may start at -inf
         signs = jax.random.rademacher(jax.random.key(0), guess.shape, self.dtype)
         found, _ = self.at(theta, guess)
         far = jnp.array(jnp.inf, self.dtype)
@@ -395,3 +397,12 @@ class _Recurrence:
 
 def _flipped(values: Any) -> Any:
     return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
+
+
+def _finite(values: Array) -> Array:
+    return jnp.where(jnp.isfinite(values), values, 0)
+
+
+def _minus(a: Array, b: Array) -> Array:
+    """a - b, and 0 where both are the same infinity."""
+    return jnp.where(a == b, 0, a - b)

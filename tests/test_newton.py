@@ -265,6 +265,18 @@ def test_what_is_not_finite_on_the_way_is_recovered_from():
     np.testing.assert_allclose(found.ys, [30, *0.9**2.0 ** np.arange(1, 12)], rtol=1e-4, atol=1e-18)
 
 
+def test_a_carry_that_starts_at_minus_infinity_and_stays_there():
+    """In a sequence of no steps, as in padding, the sLSTM's m stays at -∞."""
+    cell = CELLS["slstm"](H)
+    params, _ = start(cell)
+    run = jit(functools.partial(unroll, cell, xs=XS, lengths=LENGTHS), static_argnames="method")
+    expected, found = run(params), run(params, method=ALONE)
+    assert np.isneginf(found[0].m[2]).all()
+    np.testing.assert_array_equal(found[0].m[2], expected[0].m[2])
+    written = lambda result: (jax.tree.map(lambda leaf: leaf[:2], result[0]), result[1])
+    assert_close(written(found), written(expected), rtol=2e-6)
+
+
 def test_named_values_are_harvested():
     params, carry = start(lstm(H))
     expected = harvest(lstm(H), params, XS, carry, lengths=LENGTHS)
