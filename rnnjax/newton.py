@@ -33,7 +33,7 @@ from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
 from rnnjax.cell import Array, Cell, check_size, name
 from rnnjax.errors import unknown
 from rnnjax.linear import all_at_once, one_by_one
-from rnnjax.unroll import in_chunks, unroll
+from rnnjax.unroll import flipped, in_chunks, unroll
 
 JACOBIAN = ("full", "diagonal")
 ROUNDINGS = 8  # the default tolerance: at the root 1 to 5 were found, with up to 128 units, for each step rounds itself
@@ -83,8 +83,10 @@ class Newton:
         leaf of the carry before and after that step; None is 8 roundings of its dtype (1e-6 in float32).
       max_iterations: of each stretch of time; T always suffice.
       chunk: solve stretches of so many steps one after the other, which bounds memory; None is all at once.
-      fallback: where no trajectory is found, run a scan. Without it that is NotConverged, or NaN in all results where
-        values are not known yet (inside jit).
+      fallback: where no trajectory is found, run a scan (under vmap one is run in any case). Without it that is
+        NotConverged, or NaN in all results where values are not known yet (inside jit).
+
+    Products in a narrow dtype (`matmul_dtype`) make steps of stairs, on which the iteration rarely ends before T.
 
     Raises:
       ValueError: a field outside what is said above.
@@ -152,13 +154,15 @@ def scan(
       step: (carry, inputs of one step) -> (carry, y), pytrees. With a batch_shape, no example may see another.
       carry: leaves [*batch_shape, ...]. Complex entries count as two real ones. Whole numbers (a counter) are run
         first, by a scan of their own, and so may not depend on the rest.
-      inputs: leaves that lead with time, [T, ...].
+      inputs: at least one leaf; they lead with time, [T, ...].
 
     Raises:
-      ValueError: a carry without real or complex entries, or with others that depend on them.
+      ValueError: no inputs; a carry without real or complex entries, or with others that depend on them.
       NotConverged: without `fallback`, where values are known.
     """
     method = method or Newton()
+    if not jax.tree.leaves(inputs):
+        raise ValueError("Newton's method needs inputs, if only the numbers of the steps: there are none")
     recurrence = _Recurrence(step, carry, inputs, len(batch_shape))
     nothing = jnp.zeros((), recurrence.dtype)
     record = Record(jnp.int32(0), nothing, nothing, jnp.bool_(True))
@@ -167,14 +171,14 @@ def scan(
 
     def stretch(state: tuple, part: Any) -> tuple[tuple, Any]:
         carry, record = state
-        carry, ys, new = recurrence.solve(carry, _flipped(part) if reverse else part, method)
+        carry, ys, new = recurrence.solve(carry, flipped(part) if reverse else part, method)
         record = Record(
             record.iterations + new.iterations,
             jnp.maximum(record.residual, new.residual),
             jnp.maximum(record.growth, new.growth),
             record.converged & new.converged,
         )
-        return (carry, record), _flipped(ys) if reverse else ys
+        return (carry, record), flipped(ys) if reverse else ys
 
     kept = jax.checkpoint_policies.save_only_these_names("trajectory")
     stretch = jax.checkpoint(stretch, policy=kept, prevent_cse=False)
@@ -280,9 +284,7 @@ class _Recurrence:
 
     def at(self, theta: _Theta, states: Array) -> tuple[Array, list]:
         """f_t(s_{t-1}) [T, *B, D] for all t, and all that the steps return."""
-        return self.from_each(theta, _before(theta, states))
-
-    def from_each(self, theta: _Theta, before: Array) -> tuple[Array, list]:
+        before = _before(theta, states)
         return jax.vmap(lambda *args: self.one(theta.consts, *args))(before, theta.others, theta.inputs)
 
     def jacobian(self, theta: _Theta, states: Array, kind: str) -> Array:
@@ -291,11 +293,11 @@ class _Recurrence:
         As no example sees another, a tangent may move the same entry of all examples and of all times at once.
         """
         before = _before(theta, states)
-        size = before.shape[-1]
+        each, size = jax.vmap(lambda *args: self.one(theta.consts, *args)[0]), before.shape[-1]
 
         def column(entry: Array) -> Array:
             direction = jnp.broadcast_to((jnp.arange(size) == entry).astype(before.dtype), before.shape)
-            return jax.jvp(lambda before: self.from_each(theta, before)[0], (before,), (direction,))[1]
+            return jax.jvp(lambda before: each(before, theta.others, theta.inputs), (before,), (direction,))[1]
 
         if kind == "full":
             return jax.vmap(column, out_axes=-1)(jnp.arange(size))
@@ -393,10 +395,6 @@ class _Recurrence:
         _, out = self.at(theta, states)
         carry = jax.tree.unflatten(self.structure, [leaf[-1] for leaf in out[: len(leaves)]])
         return carry, jax.tree.unflatten(jax.tree.structure(self.ys), out[len(leaves) :]), record
-
-
-def _flipped(values: Any) -> Any:
-    return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
 
 
 def _finite(values: Array) -> Array:

@@ -199,8 +199,8 @@ def _stretches(
     def forward(carry, part):
         if not reverse:
             return stretch(carry, part)
-        carry, ys = stretch(carry, _flipped(part))
-        return carry, _flipped(ys)
+        carry, ys = stretch(carry, flipped(part))
+        return carry, flipped(ys)
 
     if save != "everything":
         forward = jax.checkpoint(forward, policy=_policy(save), prevent_cse=False)
@@ -229,7 +229,7 @@ def in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int,
     return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts[:: -1 if reverse else 1]), ys, ys_rest)
 
 
-def _flipped(values: Any) -> Any:
+def flipped(values: Any) -> Any:
     return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
 
 

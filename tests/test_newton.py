@@ -320,6 +320,23 @@ def test_a_carry_without_real_entries_is_refused():
         scan(lambda t, x: (t + 1, x), jnp.int32(0), np.ones(3, np.float32), 3)
 
 
+def test_no_inputs_are_refused():
+    with pytest.raises(ValueError, match="needs inputs"):
+        scan(lambda s, _: (0.5 * s, s), jnp.float32(1), None, 3)
+
+
+def test_the_backward_pass_keeps_the_trajectory_alone():
+    """T B H numbers; with Jacobians H times as many."""
+    num_steps, size = 1000, 32
+    params = jax.eval_shape(lambda: gru(size).init(KEY, I))
+    xs = jax.ShapeDtypeStruct((num_steps, B, I), jnp.float32)
+    run = lambda params, xs: unroll(gru(size), params, xs, method=Newton())[1]
+    kept = jax.eval_shape(lambda params, xs: jax.vjp(run, params, xs)[1], params, xs)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(kept))
+    state, projected = num_steps * B * size, 3 * num_steps * B * size
+    assert state <= numbers < 1.1 * (state + projected)
+
+
 FIELDS = {
     "jacobian": ({"jacobian": "diag"}, "unknown jacobian 'diag'; did you mean 'diagonal'"),
     "damping": ({"damping": 1.5}, r"damping must lie in \[0, 1\], got 1.5"),
