@@ -106,9 +106,7 @@ class Newton:
             raise ValueError(f"damping must lie in [0, 1], got {self.damping!r}")
         if self.tolerance is not None and not 0.0 < self.tolerance < 1.0:
             raise ValueError(f"tolerance must lie in (0, 1), got {self.tolerance!r}")
-        check_size(max_iterations=self.max_iterations)
-        if self.chunk is not None:
-            check_size(chunk=self.chunk)
+        check_size(max_iterations=self.max_iterations, chunk=1 if self.chunk is None else self.chunk)
 
     def run(
         self, step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, batch_shape: tuple[int, ...]
@@ -125,9 +123,9 @@ class _Recorded:
     newton: Newton
 
     def run(self, *args: Any) -> tuple[Any, Any]:
-        step, carry, inputs, num_steps, reverse, batch_shape = args
-        solved = scan(step, carry, inputs, num_steps, reverse=reverse, batch_shape=batch_shape, method=self.newton)
-        return (solved.carry, solved.record), solved.ys
+        *given, reverse, batch_shape = args
+        carry, ys, record = scan(*given, reverse=reverse, batch_shape=batch_shape, method=self.newton)
+        return (carry, record), ys
 
 
 def solve(
@@ -164,8 +162,7 @@ def scan(
     if not jax.tree.leaves(inputs):
         raise ValueError("Newton's method needs inputs, if only the numbers of the steps: there are none")
     recurrence = _Recurrence(step, carry, inputs, len(batch_shape))
-    nothing = jnp.zeros((), recurrence.dtype)
-    record = Record(jnp.int32(0), nothing, nothing, jnp.bool_(True))
+    record = Record(jnp.int32(0), *[jnp.zeros((), recurrence.dtype)] * 2, jnp.bool_(True))
     if num_steps == 0:
         return Solved(*lax.scan(step, carry, inputs, num_steps), record)
 
@@ -182,8 +179,8 @@ def scan(
 
     kept = jax.checkpoint_policies.save_only_these_names("trajectory")
     stretch = jax.checkpoint(stretch, policy=kept, prevent_cse=False)
-    state, ys = in_chunks(stretch, (carry, record), inputs, num_steps, method.chunk or num_steps, reverse)
-    carry, record = state
+    size = min(method.chunk or num_steps, num_steps)
+    (carry, record), ys = in_chunks(stretch, (carry, record), inputs, num_steps, size, reverse)
     if not method.fallback:
         carry, ys = _refused((carry, ys), record, method)
     return Solved(carry, ys, record)
@@ -226,8 +223,7 @@ class _Recurrence:
     """A step as a function of vectors: s_t = f(s_{t-1}) with s [*B, D], at all times at once."""
 
     def __init__(self, step: Callable, carry: Any, inputs: Any, batch_axes: int) -> None:
-        leaves, self.structure = jax.tree.flatten(carry)
-        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        leaves, self.structure = jax.tree.flatten(jax.tree.map(jnp.asarray, carry))
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
         closed, (made, self.ys) = jax.make_jaxpr(step, return_shape=True)(carry, one)
         if jax.tree.structure(made) != self.structure:
@@ -278,14 +274,13 @@ class _Recurrence:
 
     def one(self, consts: list, vector: Array, others: list, inputs: list) -> tuple[Array, list]:
         """(s_t, the others), y_t as leaves."""
-        leaves = self.from_vector(vector, others)
-        out = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, consts))(*leaves, *inputs)
+        out = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, consts))(*self.from_vector(vector, others), *inputs)
         return self.to_vector(out, vector.shape[:-1]), out
 
     def at(self, theta: _Theta, states: Array) -> tuple[Array, list]:
         """f_t(s_{t-1}) [T, *B, D] for all t, and all that the steps return."""
-        before = _before(theta, states)
-        return jax.vmap(lambda *args: self.one(theta.consts, *args))(before, theta.others, theta.inputs)
+        each = jax.vmap(lambda *args: self.one(theta.consts, *args))
+        return each(_before(theta, states), theta.others, theta.inputs)
 
     def jacobian(self, theta: _Theta, states: Array, kind: str) -> Array:
         """J_t [T, *B, D, D], or its diagonal [T, *B, D]: one product with a tangent for each entry of s.
@@ -316,11 +311,8 @@ class _Recurrence:
         """A root, states [T, *B, D], from the guess that nothing changes."""
         tolerance = method.tolerance or ROUNDINGS * float(jnp.finfo(self.dtype).eps)
         most = math.sqrt(tolerance) / float(jnp.finfo(self.dtype).eps)
-        num_steps = (theta.others + theta.inputs)[0].shape[0]
 
-        def going(state: tuple) -> Array:
-            record = state[2]
-            return ~record.converged & (record.iterations < method.max_iterations)
+        going = lambda state: ~state[2].converged & (state[2].iterations < method.max_iterations)
 
         def iteration(state: tuple) -> tuple:
             states, found, last = state
@@ -339,7 +331,9 @@ class _Recurrence:
             converged = (residual <= tolerance) & (growth <= most)  # a NaN is none
             return states, found, Record(last.iterations + 1, residual, growth, converged)
 
-        guess = jnp.broadcast_to(_finite(theta.start), (num_steps, *theta.start.shape))  # a carry may start at -inf
+        guess = jnp.broadcast_to(
+            _finite(theta.start), (len(theta.inputs[0]), *theta.start.shape)
+        )  # a carry may start at -inf
         signs = jax.random.rademacher(jax.random.key(0), guess.shape, self.dtype)
         found, _ = self.at(theta, guess)
         far = jnp.array(jnp.inf, self.dtype)

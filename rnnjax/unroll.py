@@ -72,7 +72,8 @@ def unroll(
         weight gradients outside the backward scan, for several steps at once (rnnjax/engine.py), and takes no account
         of save="everything". Both give the same numbers up to rounding, in every mode of differentiation. "auto" takes
         the faster one: on a CPU, "deferred" for few sequences and weights that are not small.
-      method: "scan" goes step by step. "associative", for cells that are linear in their carry (Cell.linear), takes
+      method: a `Newton` takes all steps at once, for any cell (rnnjax/newton.py), and `save` and `engine` are not used.
+        "scan" goes step by step. "associative", for cells that are linear in their carry (Cell.linear), takes
         stretches of steps at once by a parallel scan (rnnjax/linear.py), and stretch after stretch: the same numbers up
         to rounding, in few long operations in place of many short ones. `save` then speaks of stretches: beside one
         carry for each, it keeps "preactivations" of all steps, or "nothing" (as "chunks"), or "everything".
