@@ -172,6 +172,7 @@ from rnnjax.cells import (
 from rnnjax.harvesting import harvest
 from rnnjax.initializers import Chrono, Uniform
 from rnnjax.methods import Associative, Scan
+from rnnjax.newton import Newton
 from rnnjax.unrolling import unroll
 from rnnjax.wrappers.deep import deep_input, deep_output, deep_transition
 from rnnjax.wrappers.dropout import dropout, zoneout
@@ -223,6 +224,7 @@ __all__ = [
     "MemoryParams",
     "MinimalRNNParams",
     "NNRNNParams",
+    "Newton",
     "OrthogonalParams",
     "OscillatorCarry",
     "ParaGRUParams",

@@ -37,3 +37,8 @@ def in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int,
     remainder = slice(0, rest) if reverse else slice(count * size, None)
     carry, ys_rest = run(carry, jax.tree.map(lambda a: a[remainder], inputs))
     return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts[:: -1 if reverse else 1]), ys, ys_rest)
+
+
+def flipped(values: Any) -> Any:
+    """Every leaf in the reverse order of time."""
+    return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)

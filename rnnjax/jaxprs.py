@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 
 from rnnjax.cell import Array, Cell, intercept_recur
 
@@ -223,3 +223,17 @@ def recurrent_leaves(cell: Cell, params: Any, input_size: int) -> list[bool]:
         if needed.intersection(equation.outvars):
             needed.update(atom for atom in equation.invars if isinstance(atom, Var))
     return [var in needed for var in jaxpr.invars]
+
+
+def evaluate(jaxpr: Any, consts: Sequence[Any], *args: Any) -> Sequence[Any]:
+    """What a jaxpr returns, as leaves, with these values in the place of its constants."""
+    return jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(*args)
+
+
+def outputs_from(jaxpr: Any, inputs: Iterable[int]) -> list[int]:
+    """Positions of the outputs that follow from any of these inputs."""
+    reached = {jaxpr.invars[i] for i in inputs}
+    for equation in jaxpr.eqns:
+        if reached.intersection(atom for atom in equation.invars if isinstance(atom, Var)):
+            reached.update(equation.outvars)
+    return [i for i, atom in enumerate(jaxpr.outvars) if isinstance(atom, Var) and atom in reached]

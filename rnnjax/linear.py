@@ -143,3 +143,34 @@ def _parallel(a: Array, b: Array) -> Array:
         return a_2 * a_1, a_2 * b_1 + b_2
 
     return lax.associative_scan(two_steps, (a, b))[1]
+
+
+def all_at_once(J: Array, r: Array) -> Array:
+    """All δ_t = J_t δ_{t-1} + r_t from δ_0 = 0, with a matrix for every step, by a parallel scan.
+
+    Args:
+      J: [T, *B, D, D], or diagonals [T, *B, D].
+      r: [T, *B, D, K], K right-hand sides.
+    """
+
+    def two_steps(first, second):
+        (A_1, b_1), (A_2, b_2) = first, second
+        if J.ndim < r.ndim:
+            return A_2 * A_1, A_2[..., None] * b_1 + b_2
+        return _times(A_2, A_1), _times(A_2, b_1) + b_2
+
+    return lax.associative_scan(two_steps, (J, r))[1]
+
+
+def one_by_one(J: Array, r: Array) -> Array:
+    """`all_at_once` of full Jacobians, one step after another; r [T, *B, D]."""
+
+    def step(before: Array, at: tuple) -> tuple[Array, Array]:
+        after = _times(at[0], before[..., None])[..., 0] + at[1]
+        return after, after
+
+    return lax.scan(step, jnp.zeros_like(r[0]), (J, r))[1]
+
+
+def _times(A: Array, B: Array) -> Array:
+    return jnp.matmul(A, B, precision=lax.Precision.HIGHEST)

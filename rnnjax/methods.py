@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Cell, check_size
-from rnnjax.chunks import checkpoint_interval, chunk_size, in_chunks
+from rnnjax.chunks import checkpoint_interval, chunk_size, flipped, in_chunks
 from rnnjax.engine.scan import deferred_scan
 from rnnjax.errors import unknown
 
@@ -175,8 +175,8 @@ class Associative:
         def forward(carry: Any, part: Any) -> tuple[Any, Any]:
             if not reverse:
                 return recurrence.stretch(carry, part)
-            carry, ys = recurrence.stretch(carry, _flipped(part))
-            return carry, _flipped(ys)
+            carry, ys = recurrence.stretch(carry, flipped(part))
+            return carry, flipped(ys)
 
         if self.save != "everything":
             forward = jax.checkpoint(forward, policy=_policy(self.save), prevent_cse=False)
@@ -201,7 +201,3 @@ def _policy(save: str) -> Callable:
     """What a recomputed step or stretch keeps all the same."""
     policies = jax.checkpoint_policies
     return policies.save_only_these_names("preactivation") if save == "preactivations" else policies.nothing_saveable
-
-
-def _flipped(values: Any) -> Any:
-    return jax.tree.map(lambda a: jnp.flip(a, axis=0), values)
