@@ -98,8 +98,9 @@ class Command:
         for field in options:
             _add(parser if POSITIONAL in field.marks else group, field, field.default, both=field.default is True)
         if self.presets:
-            # --help shows the values of the preset that is named
-            name = next((word for word in argv if word in self.presets), self._fixed or next(iter(self.presets)))
+            # --help shows the values of the preset that stands where it is looked for first
+            words = [word for before, word in zip(["", *argv], argv, strict=False) if before in ("", "--preset")]
+            name = next((word for word in words if word in self.presets), self._fixed or next(iter(self.presets)))
             group = parser.add_argument_group(f"settings, in place of those of {name}")
             for field in fields_of(type(self.presets[name])).values():
                 _add(group, field, getattr(self.presets[name], field.name), both=True)

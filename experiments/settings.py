@@ -125,7 +125,7 @@ class Field(NamedTuple):
         if self.names and value not in self.names:
             from rnnjax.errors import unknown  # imports JAX, which only this mistake is worth
 
-            raise ValueError(unknown(self.name.replace("_", " "), value, self.names))
+            raise ValueError(unknown(self.name.replace("_", " "), value[:SHOWN], self.names))
         if value != value:
             raise ValueError(f"{where}{value} is not a number")
         for bound in self.bounds:
@@ -214,7 +214,7 @@ class Checked:
             if key not in fields and key not in others:
                 from rnnjax.errors import unknown
 
-                raise ValueError(f"{file}: {unknown('setting', key, fields)}")
+                raise ValueError(f"{file}: {unknown('setting', str(key)[:SHOWN], fields)}")
         try:
             return cls(**{name: _from_json(field, mapping[name], trusted) for name, field in fields.items()})
         except ValueError as error:

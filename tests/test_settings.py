@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -290,6 +292,11 @@ def test_help_says_all_of_a_field_with_the_values_of_the_preset(capsys):
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_a_value_that_is_a_presets_name_is_no_preset(capsys):
+    assert "settings, in place of those of small:" in printed(COMMAND, "--cell imdb-keras --help", capsys)
+    assert "settings, in place of those of imdb-keras:" in printed(TRAIN, "--preset imdb-keras --help", capsys)
+
+
 def test_list_has_a_line_for_each_preset(capsys):
     lines = printed(COMMAND, "--list", capsys).splitlines()
     assert lines == ["small", "imdb-keras  --hidden-size 64 --no-masked --lags 1 12"]
@@ -350,3 +357,25 @@ def test_a_name_that_is_no_preset_may_be_something_else():
     assert command.read(["small"]).settings == Settings()
     with pytest.raises(ValueError, match="neither a preset nor a file: my"):
         command.read(["my"])
+
+
+# --- how soon ---------------------------------------------------------------------------------------------------------
+
+PROGRAMS = ("music",)
+HEAVY = ("jax", "pandas", "matplotlib", "flax", "orbax", "scipy", "datasets")
+
+
+@pytest.mark.parametrize("words", ["--help", "--list"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_and_list_import_nothing_heavy(program, words):
+    code = f"""if True:
+        import sys
+        from experiments.{program} import main
+        try:
+            main([{words!r}])
+        except SystemExit as end:
+            assert end.code == 0
+        print(sorted(set({HEAVY!r}) & set(sys.modules)))
+    """
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
