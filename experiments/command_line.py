@@ -14,9 +14,8 @@ from dataclasses import MISSING, dataclass
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from experiments.settings import FITS, Checked, Field, Metavar, as_flags, fields_of, override
+from experiments.settings import Checked, Field, Mark, Metavar, as_flags, fields_of, override
 
-POSITIONAL = object()  # marks an option that is given by its place
 WIDTH = 120  # of --help
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
@@ -90,29 +89,30 @@ class Command:
         group.add_argument("-h", "--help", action="help", help="show this, and exit")
         if self.presets:
             text = f"one of {', '.join(self.presets)}" + (f" (default {self.default})" if self._fixed else "")
-            if any(POSITIONAL in field.marks for field in options):
+            if any(Mark.PLACE in field.marks for field in options):
                 group.add_argument("--preset", metavar="NAME", help=text)
             else:
                 parser.add_argument("preset", nargs="?" if self._fixed else None, metavar="PRESET", help=text)
             group.add_argument("--list", action=List, presets=self.presets, help="list the presets, and exit")
         for field in options:
-            _add(parser if POSITIONAL in field.marks else group, field, field.default, both=field.default is True)
+            _add(parser if Mark.PLACE in field.marks else group, field, field.default, both=field.default is True)
         if self.presets:
             # --help shows the values of the preset that stands where it is looked for first
             words = [word for before, word in zip(["", *argv], argv, strict=False) if before in ("", "--preset")]
             name = next((word for word in words if word in self.presets), self._fixed or next(iter(self.presets)))
             group = parser.add_argument_group(f"settings, in place of those of {name}")
             for field in fields_of(type(self.presets[name])).values():
-                _add(group, field, getattr(self.presets[name], field.name), both=True)
+                if Mark.NO_FLAG not in field.marks:
+                    _add(group, field, getattr(self.presets[name], field.name), both=True)
         return parser
 
     def _usage(self) -> str:
         fields = fields_of(self.options).values()
-        places = [metavar_of(field) for field in fields if POSITIONAL in field.marks]
-        preset = "[PRESET]" if self._fixed else "PRESET"
-        words = [preset] if self.presets and not places else [f"{place} ..." for place in places]
-        needed = [f"{f.flag} {metavar_of(f)}" for f in fields if f.default is MISSING and POSITIONAL not in f.marks]
-        return " ".join([*words, *needed, "[--option VALUE ...]"])
+        places = [_place(field) for field in fields if Mark.PLACE in field.marks]
+        if self.presets and not places:
+            places = ["[PRESET]" if self._fixed else "PRESET"]
+        needed = [f"{f.flag} {metavar_of(f)}" for f in fields if f.default is MISSING and Mark.PLACE not in f.marks]
+        return " ".join([*places, *needed, "[--option VALUE ...]"])
 
     @property
     def _fixed(self) -> str:
@@ -160,8 +160,9 @@ class List(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         width = max(map(len, self.presets))
         for name, preset in self.presets.items():
-            own = as_flags(override(type(preset)(), vars(preset))[1])
-            print(f"{name:{width}}  {' '.join(own)}".rstrip())
+            own = override(type(preset)(), vars(preset))[1]
+            own = {k: v for k, v in own.items() if Mark.NO_FLAG not in fields_of(type(preset))[k].marks}
+            print(f"{name:{width}}  {' '.join(as_flags(own))}".rstrip())
         parser.exit()
 
 
@@ -187,19 +188,27 @@ def _named(cls: type, found: argparse.Namespace) -> dict[str, Any]:
 def _add(group: Any, field: Field, default: Any, *, both: bool) -> None:
     """A field as an argument: `both` ways where it is true or false, or only the flag that says yes."""
     words: dict[str, Any] = {"help": help_of(field, default).replace("%", "%%")}
-    positional = POSITIONAL in field.marks
+    positional = Mark.PLACE in field.marks
     if field.kind is bool:
         words["action"] = argparse.BooleanOptionalAction if both else "store_true"
     else:
         words["metavar"] = metavar_of(field)
         if field.length is not None:
             words["nargs"] = field.length or ("*" if positional and default is not MISSING else "+")
+        elif positional and default is not MISSING:
+            words["nargs"] = "?"
         if field.length == 0:
             words["action"] = "extend"
     if positional:
         group.add_argument(field.name, **words)
     else:
         group.add_argument(field.flag, dest=field.name, required=default is MISSING, **words)
+
+
+def _place(field: Field) -> str:
+    """DIR, or [DIR] where there is a default, or FILE ... where there may be several."""
+    name = metavar_of(field) + " ..." * (field.length == 0)
+    return name if field.default is MISSING else f"[{name}]"
 
 
 def metavar_of(field: Field) -> str:
@@ -212,7 +221,7 @@ def metavar_of(field: Field) -> str:
 
 def help_of(field: Field, default: Any) -> str:
     """The field's help, what it must be, and its default: "units (at least 1; default 140)"."""
-    notes = [bound.text for bound in field.bounds if bound is not FITS]
+    notes = [bound.text for bound in field.bounds if bound.said]
     if field.names:
         notes.append(f"of {', '.join(field.names)}")
     if not isinstance(default, bool) and default not in (None, MISSING, (), ""):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from experiments.settings import Checked, Code, Count, Folder, Limit, Optimizer, Positive, Rate, Size
+from experiments.settings import Checked, Code, Count, Folder, Limit, Optimizer, Positive, Rate, Size, Width
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,8 @@ class Settings(Checked):
     """A network and its training."""
 
     cell: Annotated[Code, "a name, or my_module:my_factory; options as in lstm:forget_bias=2"] = "lstm"
-    hidden_size: Annotated[Size, "units of each layer"] = 140
-    num_layers: Annotated[Size, "of cells"] = 2
+    hidden_size: Annotated[Width, "units of each layer"] = 140
+    num_layers: Annotated[Width, "of cells"] = 2
     dropout: Annotated[Rate, "of every layer's outputs, one mask a sequence"] = 0.4
     recurrent_dropout: Annotated[Rate, "of what recurrent matrices see"] = 0.2
     optimizer: Annotated[Optimizer, "what follows the gradient"] = "adam"

@@ -3,14 +3,14 @@
     @dataclass(frozen=True)
     class Settings(Checked):
         cell: Annotated[Code, "a name, or my_module:my_factory"] = "lstm"
-        hidden_size: Annotated[Size, "units of each layer"] = 140
+        hidden_size: Annotated[Width, "units of each layer"] = 140
         learning_rate: Annotated[Positive, "at first; falls to 0 along half a cosine"] = 0.01
         optimizer: Optimizer = "adam"
 
-A text in an annotation is help, a `Bound` says what a value must be, a `Metavar` what it is called. Types are bool,
-int, float, str, Path and Literal, tuples of one of these, and any of all that or None. A value that does not fit is a
-ValueError that names the field, whether it comes from Python, from JSON (`from_json`) or from the command line
-(experiments/command_line.py, which makes flags of the fields).
+A text in an annotation is help, a `Bound` says what a value must be, a `Metavar` what it is called, and a `Mark` what
+else there is to say. Types are bool, int, float, str, Path and Literal, tuples of one of these, and any of all that or
+None. A value that does not fit is a ValueError that names the field, whether it comes from Python, from JSON
+(`from_json`) or from the command line (experiments/command_line.py, which makes flags of the fields).
 
 Nothing here imports JAX, so that --help answers at once.
 """
@@ -19,11 +19,11 @@ import dataclasses
 import math
 import types
 from collections.abc import Callable, Collection, Mapping
+from enum import Enum
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LARGEST = 2**31 - 1  # sizes and counts are int32 on devices
 SHOWN = 60  # characters of a wrong value
 
 
@@ -32,29 +32,39 @@ class Bound(NamedTuple):
 
     holds: Callable[[Any], bool]
     text: str  # "must be ..."
+    said: bool = True  # in --help
 
 
 class Metavar(str):
     """What a value is called in --help."""
 
 
-class NamesCode:
-    """Marks a text that may name a function to be called, as my_module:my_factory: no file may say that."""
+class Mark(Enum):
+    """What else an annotation may say of a field."""
+
+    CODE = "a text that may name a function to be called, as my_module:my_factory"
+    PLACE = "an option that is given by its place on the command line"
+    NO_FLAG = "a setting that presets alone set"
 
 
 def at_least(least: int) -> Bound:
     return Bound(lambda x: x >= least, f"at least {least}")
 
 
-FITS = Bound(lambda x: x <= LARGEST, f"at most {LARGEST}")
-Size = Annotated[int, at_least(1), FITS]
-Count = Annotated[int, at_least(0), FITS]
+def at_most(most: int) -> Bound:
+    """A bound that only mistakes and damaged files come upon."""
+    return Bound(lambda x: x <= most, f"at most {most}", said=False)
+
+
+Size = Annotated[int, at_least(1), at_most(2**31 - 1)]  # devices count in int32
+Count = Annotated[int, at_least(0), at_most(2**31 - 1)]
+Width = Annotated[int, at_least(1), at_most(2**16)]  # of what there is memory for: units, layers, windows
 Positive = Annotated[float, Bound(lambda x: 0 < x < math.inf, "above 0, and finite")]  # learning rates, temperatures
 Limit = Annotated[float, Bound(lambda x: x > 0, "above 0; inf is none")]  # of norms
 Weight = Annotated[float, Bound(lambda x: 0 <= x < math.inf, "at least 0, and finite")]  # of penalties
 Rate = Annotated[float, Bound(lambda x: 0 <= x < 1, "at least 0 and below 1")]  # of dropout
 Share = Annotated[float, Bound(lambda x: 0 < x < 1, "above 0 and below 1")]
-Code = Annotated[str, NamesCode()]
+Code = Annotated[str, Mark.CODE]
 Folder = Annotated[Path | None, Metavar("DIR")]
 # The names of rnnjax.train.OPTIMIZERS and SCHEDULES, which cannot be asked for theirs without importing JAX.
 Optimizer = Literal["adam", "rmsprop", "sgd", "momentum", "nesterov", "adagrad", "averaged_gradient"]
@@ -72,7 +82,7 @@ class Field(NamedTuple):
     names: tuple[str, ...]  # all there are, of a Literal
     length: int | None  # None: no tuple; 0: of any length
     optional: bool  # may be None
-    marks: tuple[Any, ...]  # bounds, Metavar, NamesCode
+    marks: tuple[Any, ...]  # bounds, Metavar, Mark
     help: str
     default: Any  # dataclasses.MISSING where it must be given
 
@@ -193,14 +203,12 @@ class Checked:
             object.__setattr__(self, name, field.check(getattr(self, name), f"{name}="))
 
     @classmethod
-    def from_json(
-        cls, mapping: Any, file: str | Path, others: Collection[str] = (), trusted: Collection[str] = ()
-    ) -> Self:
+    def from_json(cls, mapping: Any, file: str | Path, others: Collection[str] = (), trust_code: bool = False) -> Self:
         """The settings that a JSON object of a file says, which is believed nothing.
 
         Every field must be there, in its own type and bounds; no key may be there beside these and `others`.
-        Infinities are written "inf", as `plain` does. A text that names code must be one of `trusted`, what the user
-        gave by other ways: a file does not choose what runs.
+        Infinities are written "inf", as `plain` does. A file does not choose what runs: it may name a function of
+        some module only where the user said so, with `trust_code`.
 
         Raises:
           ValueError: anything else, with the file and the field.
@@ -216,18 +224,21 @@ class Checked:
 
                 raise ValueError(f"{file}: {unknown('setting', str(key)[:SHOWN], fields)}")
         try:
-            return cls(**{name: _from_json(field, mapping[name], trusted) for name, field in fields.items()})
+            return cls(**{name: _from_json(field, mapping[name], trust_code) for name, field in fields.items()})
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
 
 
-def _from_json(field: Field, value: Any, trusted: Collection[str]) -> Any:
+def _from_json(field: Field, value: Any, trust_code: bool) -> Any:
     if field.kind is float and value in ("inf", "-inf"):
         return float(value)
-    if any(isinstance(mark, NamesCode) for mark in field.marks) and isinstance(value, str) and value not in trusted:
+    if Mark.CODE in field.marks and isinstance(value, str) and not trust_code:
         name = [part for part in value.split(":") if "=" not in part]  # parts with = are options, as in lstm:clip=2
         if len(name) > 1:
-            raise ValueError(f"{field.name}={shown(value)} names code, and a file does not choose what runs")
+            raise ValueError(
+                f"{field.name}={shown(value)} would import a module, and so run code, because a file says so; nothing "
+                "was imported. If you trust that file and that module, say so with --trust-code"
+            )
     return value
 
 

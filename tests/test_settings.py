@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.command_line import POSITIONAL, Command, Commands
+from experiments.command_line import Command, Commands
 from experiments.settings import (
     Checked,
     Code,
     Count,
     Folder,
     Limit,
+    Mark,
     Metavar,
     Optimizer,
     Positive,
@@ -28,6 +29,7 @@ from experiments.settings import (
     Share,
     Size,
     Weight,
+    Width,
     as_flags,
     as_words,
     fields_of,
@@ -43,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 @dataclass(frozen=True)
 class Settings(Checked):
     cell: Annotated[Code, "a name, or my_module:my_factory"] = "lstm"
-    hidden_size: Annotated[Size, "units, 100 % of them"] = 140
+    hidden_size: Annotated[Width, "units, 100 % of them"] = 140
     window: Count = 0
     learning_rate: Annotated[Positive, "of the optimizer"] = 0.01
     clip_norm: Limit = 5.0
@@ -57,6 +59,7 @@ class Settings(Checked):
     lags: Annotated[tuple[str, ...], Metavar("LAGS"), "of each"] = ()
     scale: float = 1.0
     split: str = "official"
+    published: Annotated[bool, Mark.NO_FLAG] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +78,7 @@ class Options(Checked):
 
 PRESETS = {
     "small": Settings(),
-    "imdb-keras": Settings(hidden_size=64, masked=False, lags=("1", "12")),
+    "imdb-keras": Settings(hidden_size=64, masked=False, lags=("1", "12"), published=True),
 }
 COMMAND = Command("python -m experiments.mine", "What it does.", Options, PRESETS, "small")
 
@@ -86,7 +89,9 @@ NAN, INF = math.nan, math.inf
 WRONG = [
     ("hidden_size", 0, "must be at least 1"),
     ("hidden_size", -3, "must be at least 1"),
-    ("hidden_size", 2**31, "must be at most 2147483647"),
+    ("hidden_size", 2**16 + 1, "must be at most 65536"),
+    ("hidden_size", 10**4000, "must be at most 65536"),
+    ("window", 2**31, "must be at most 2147483647"),
     ("window", -1, "must be at least 0"),
     ("learning_rate", 0.0, "must be above 0, and finite"),
     ("learning_rate", -0.1, "must be above 0, and finite"),
@@ -142,7 +147,8 @@ def test_a_wrong_value_is_refused_from_the_command_line(name, value, message):
     ("name", "value", "kept"),
     [
         ("hidden_size", np.int64(4), 4),
-        ("hidden_size", 2**31 - 1, 2**31 - 1),
+        ("hidden_size", 2**16, 2**16),
+        ("window", 2**31 - 1, 2**31 - 1),
         ("learning_rate", 1, 1.0),
         ("learning_rate", np.float32(0.5), 0.5),
         ("clip_norm", INF, INF),
@@ -180,9 +186,9 @@ def test_settings_go_through_json_and_come_back():
 @pytest.mark.parametrize("cell", ["os:system", "os:system:a=b", "a.b:c", "lstm:recurrent_init=x:y"])
 def test_a_file_does_not_choose_what_runs(cell):
     mapping = {**plain(Settings()), "cell": cell}
-    with pytest.raises(ValueError, match=r"^config\.json: cell='.*' names code, and a file does not choose"):
+    with pytest.raises(ValueError, match=r"^config\.json: cell='.*' would import a module.*--trust-code"):
         Settings.from_json(mapping, "config.json")
-    assert Settings.from_json(mapping, "config.json", trusted=[cell]).cell == cell
+    assert Settings.from_json(mapping, "config.json", trust_code=True).cell == cell
     assert COMMAND.read(["--cell", cell]).settings.cell == cell
 
 
@@ -213,7 +219,7 @@ def test_a_hostile_file_is_refused_by_its_name(change, message):
 def test_what_is_named_stands_in_place_of_the_presets():
     given = COMMAND.read(["--seeds", "3", "imdb-keras", "--out", "a", "--masked", "--hidden-size", "64", "--lags", "7"])
     assert given.options == Options(seeds=3, out=Path("a"))
-    assert given.settings == Settings(hidden_size=64, lags=("7",))
+    assert given.settings == Settings(hidden_size=64, lags=("7",), published=True)
     assert given.changed == {"masked": True, "lags": ("7",)}  # hidden_size is the preset's; in the order of the fields
     assert given.label == "imdb-keras --masked --lags 7"
 
@@ -242,6 +248,7 @@ def test_options_of_several_values_and_flags():
         ("--hiden-size 3", "unknown option '--hiden-size'; did you mean '--hidden-size'?"),
         ("--hiden-size=3", "unknown option '--hiden-size'; did you mean '--hidden-size'?"),
         ("--hidden 3", "unknown option '--hidden'"),
+        ("--published", "unknown option '--published'"),
         ("--zzz", "unknown option '--zzz'; --help shows all"),
         ("small imdb-keras", "'imdb-keras' is more than there is a place for"),
         ("--optimizer adm", "unknown optimizer 'adm'; did you mean 'adam'?"),
@@ -308,12 +315,18 @@ def test_list_has_a_line_for_each_preset(capsys):
 @dataclass(frozen=True)
 class Train(Checked):
     model: Annotated[Path, Metavar("DIR"), "where it is kept"]
-    files: Annotated[tuple[Path, ...], Metavar("FILE"), POSITIONAL] = ()
+    files: Annotated[tuple[Path, ...], Metavar("FILE"), Mark.PLACE] = ()
 
 
 @dataclass(frozen=True)
 class Cells(Checked):
-    cells: Annotated[tuple[str, ...], Metavar("CELL"), POSITIONAL]
+    cells: Annotated[tuple[str, ...], Metavar("CELL"), Mark.PLACE]
+
+
+@dataclass(frozen=True)
+class Compare(Checked):
+    this: Annotated[Path, Metavar("DIR"), Mark.PLACE]
+    other: Annotated[Path, Metavar("DIR"), Mark.PLACE] = Path("results/zoo")
 
 
 TRAIN = Command("mine train", "", Train, PRESETS, lambda options: "small" if options.files else "imdb-keras")
@@ -333,9 +346,20 @@ def test_a_program_without_presets():
     assert (given.options, given.settings) == (Cells(("lstm", "gru")), None)
 
 
+def test_an_option_with_a_place_and_a_default_may_be_left_out(capsys):
+    command = Command("mine", "", Compare)
+    assert command.read(["a"]).options == Compare(Path("a"))
+    assert command.read(["a", "b"]).options == Compare(Path("a"), Path("b"))
+    text = printed(command, "--help", capsys)
+    assert text.startswith("usage: mine DIR [DIR] [--option")
+    assert "(default results/zoo)" in text
+    with pytest.raises(ValueError, match="'c' is more than there is a place for"):
+        command.read(["a", "b", "c"])
+
+
 def test_commands_are_named(capsys):
     assert "mine train --help" in printed(COMMANDS, "--help", capsys)
-    assert printed(COMMANDS, "train --help", capsys).startswith("usage: mine train FILE ... --model DIR [--option")
+    assert printed(COMMANDS, "train --help", capsys).startswith("usage: mine train [FILE ...] --model DIR [--option")
     with pytest.raises(ValueError, match="unknown command 'trian'; did you mean 'train'"):
         COMMANDS.read(["trian"])
     with pytest.raises(ValueError, match="unknown command ''; known: train, show"):
