@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rnnjax.cells import gru
-from rnnjax.wrappers.layers import bidirectional, stack
 from rnnjax.models.decode import BLOCK, Options, draw, filtered, generate, make_decoder, over_carry, over_window
 from rnnjax.models.model import embedding, make_model, one_hot
+from rnnjax.wrappers.layers import bidirectional, stack
 
 V, END, WINDOW = 7, 0, 4
 CELL = stack(gru(5), gru(6))
