@@ -179,7 +179,7 @@ def _named(cls: type, found: argparse.Namespace) -> dict[str, Any]:
     """The fields that were named, as values of their types."""
     named = {}
     for name, field in fields_of(cls).items():
-        if hasattr(found, name):
+        if hasattr(found, name) and Mark.NO_FLAG not in field.marks:
             given = getattr(found, name)
             named[name] = tuple(map(field.parse, given)) if field.length is not None else field.parse(given)
     return named

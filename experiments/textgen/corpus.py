@@ -16,15 +16,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
+from experiments.textgen.settings import Form, Level
 from rnnjax.errors import unknown
 
-LEVELS = ("char", "word")
-FORMS = ("whole", "lines")
+LEVELS, FORMS = get_args(Level), get_args(Form)
 END, UNKNOWN = 0, 1  # the first two ids: what parts texts, and what is not in the vocabulary
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how an unknown token is shown
 JOINERS = "\u200c\u200d"  # characters before and after these belong together
