@@ -20,20 +20,8 @@ from rnnjax.data.tokens import TOKENIZERS
 from rnnjax.files import user_cache
 from rnnjax.models.model import OUTPUTS
 
-TINY = [
-    "--hidden-size",
-    "6",
-    "--embedding-size",
-    "5",
-    "--batch-size",
-    "8",
-    "--split",
-    "0.6/0.2/0.2",
-    "--vocab-size",
-    "60",
-    "--num-buckets",
-    "2",
-]
+TINY = ["--hidden-size", "6", "--embedding-size", "5", "--batch-size", "8", "--split", "0.6/0.2/0.2"]
+TINY += ["--vocab-size", "60", "--num-buckets", "2"]
 
 
 def texts(count: int = 120) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from experiments.textgen import corpus as corpora, language_model, main as textg
 from experiments.textgen.corpus import END, UNKNOWN, build, read_text, read_texts, split
 from experiments.textgen.generated import loop_of, loops, share_known
 from experiments.textgen.language_model import make_language_model, make_training, stream_pieces, windows_of
-from experiments.textgen.settings import PRESETS, Settings
+from experiments.textgen.settings import PRESETS, Pool, Settings
 from rnnjax.models.model import OUTPUTS
 
 BOOK = "".join(f"the {a} {b} and the {b} {a}.\n" for a in ("red", "old", "big") for b in ("cat", "dog", "sun")) * 12
@@ -379,7 +379,7 @@ def test_what_generate_cannot_do_is_said(trained, tmp_path, capsys):
     assert "'Ж', '@'; leave them out, or let --skip-unknown do so" in error("--prefix", "Жthe @")
     assert textgen.main([*model, "--prefix", "Жthe @", "--skip-unknown"]) == 0
     assert capsys.readouterr().out.startswith("the ")
-    assert "--temperature 0: a temperature is above 0" in error("--temperature", "0")
+    assert "--temperature 0.0 must be above 0" in error("--temperature", "0")
     assert "--temperature-schedule '1;2' must be numbers" in error("--temperature-schedule", "1;2")
     assert "--top-p 1.5" in error("--top-p", "1.5")
     assert "--n 0 must be at least 1" in error("--n", "0")
