@@ -19,12 +19,15 @@ A cell meets its matrices only through `dense` (inputs) and `recur` (carries), a
 then take many steps at once, by the same `step`.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 Array = jax.Array
@@ -36,16 +39,43 @@ def as_they_are(params: Any, key: Array | None = None, input_shape: tuple[int, .
     return params
 
 
-class Cell(NamedTuple):
+Params = TypeVar("Params")
+Carry = TypeVar("Carry")
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
+
+
+class Cell(NamedTuple, Generic[Params, Carry]):
     """A recurrent cell as pure functions; see the module's docstring for their contract."""
 
     output_size: int
-    init: Callable[..., Any]
-    initial_carry: Callable[..., Any]
-    project: Callable[..., Any]
-    step: Callable[..., Any]
-    prepare: Callable[..., Any] = as_they_are
+    init: Callable[[Array, int], Params]
+    initial_carry: Callable[..., Carry]  # (params, batch_shape=())
+    project: Callable[[Any, Array], Any]
+    step: Callable[[Any, Carry, Any], tuple[Carry, Array]]
+    prepare: Callable[..., Any] = as_they_are  # (params, key=None, input_shape=())
     linear: bool = False
+    text: str = ""  # the call that made it, which is how it shows itself
+
+    def __repr__(self) -> str:
+        maker = getattr(self.step, "__qualname__", "").split(".<locals>.")[-2:][0]
+        return self.text or f"{maker} cell of {self.output_size} outputs"
+
+
+def shown(factory: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    """A factory whose cells (or layers) show themselves as the call that made them: stack(lstm(8), gru(5))."""
+
+    @functools.wraps(factory)
+    def make(*args: Arguments.args, **options: Arguments.kwargs) -> Made:
+        words = [*map(_word, args), *(f"{key}={_word(value)}" for key, value in options.items())]
+        made: Any = factory(*args, **options)
+        return made._replace(text=f"{factory.__name__}({', '.join(words)})")
+
+    return make
+
+
+def _word(value: Any) -> str:
+    return getattr(value, "__name__", repr(value)) if callable(value) and not isinstance(value, tuple) else repr(value)
 
 
 def name(value: Array, label: str) -> Array:
@@ -108,7 +138,11 @@ def intercept_recur(wrapper: Callable[..., Array]) -> AbstractContextManager:
 def check_size(**sizes: int) -> None:
     """Raise ValueError for a size that is not a whole number of at least 1."""
     for label, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        try:
+            whole = operator.index(size)  # NumPy's whole numbers are ones too
+        except TypeError:
+            whole = 0
+        if isinstance(size, bool | np.bool_) or whole < 1:
             raise ValueError(f"{label} must be a whole number of at least 1, got {size!r}")
 
 
@@ -129,11 +163,12 @@ def zeros(params: Any, *shape: int) -> Array:
     return jnp.zeros(shape, dtype_of(params))
 
 
-def zero_carry(sizes: Any) -> Callable[..., Any]:
-    """An `initial_carry` of zeros: `sizes` is one width, or a pytree of widths such as LSTMCarry(h=H, c=H)."""
+def zero_carry(of: Any, *sizes: int, **named_sizes: int) -> Callable[..., Any]:
+    """An `initial_carry` of zeros: `zero_carry(H)` of one width, `zero_carry(LSTMCarry, h=H, c=H)` of several."""
+    widths = of(*sizes, **named_sizes) if isinstance(of, type) else of
 
     def initial_carry(params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
-        return jax.tree.map(lambda size: zeros(params, *batch_shape, size), sizes)
+        return jax.tree.map(lambda size: zeros(params, *batch_shape, size), widths)
 
     return initial_carry
 

@@ -23,7 +23,7 @@ def apart_options() -> dict[str, Any] | None:
     With a device for each core there is no core left for them.
     """
     options = compiler_options()
-    return options and {**options, "xla_cpu_multi_thread_eigen": jax.local_device_count() == 1}
+    return None if options is None else {**options, "xla_cpu_multi_thread_eigen": jax.local_device_count() == 1}
 
 
 @cache
@@ -35,7 +35,7 @@ def run_once_options() -> dict[str, Any] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    options = {**apart_options(), "xla_cpu_use_fusion_emitters": False}
+    options = {**(apart_options() or {}), "xla_cpu_use_fusion_emitters": False}
     try:  # the second one is XLA's own affair, and may go one day
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
         return options

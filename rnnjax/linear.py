@@ -99,14 +99,13 @@ def delayed(held: Any, x: Array) -> Array:
 def _entered(act: Callable, h: Start, a: Any, b: Array, nothing: float | None) -> tuple[Any, Array]:
     """(a, b) of a stretch from an empty state: what enters it becomes part of b, and a is `nothing` at resets."""
     b = jnp.broadcast_to(b, (len(b), *h.value.shape))
-    per_step = nothing is not None
-    if per_step and jnp.ndim(a) < b.ndim:
+    if nothing is not None and jnp.ndim(a) < b.ndim:
         a = jnp.broadcast_to(a, (len(b), *(1,) * (b.ndim - 1 - jnp.ndim(a)), *jnp.shape(a)))
-    entering = b.at[0].set(act(a[0] if per_step else a, h.value, b[0]))
+    entering = b.at[0].set(act(a if nothing is None else a[0], h.value, b[0]))
     if h.resets is None:
         return a, entering
     b = where_each(h.resets, act(a, jnp.broadcast_to(h.initial, b.shape), b), entering)
-    return where_each(h.resets, jnp.full_like(a, nothing), a) if per_step else a, b
+    return a if nothing is None else where_each(h.resets, jnp.full_like(a, nothing), a), b
 
 
 @jax.custom_jvp

@@ -11,7 +11,7 @@ from jax import lax
 
 from rnnjax.cell import Array, Cell, check_size, dtype_of, matmul_dtype as multiplying_in, where_each
 from rnnjax.chunks import checkpoint_interval, chunk_size
-from rnnjax.engine.tangent import deferred_scan
+from rnnjax.engine.scan import deferred_scan
 from rnnjax.intercept import interceptable
 from rnnjax.linear import Start
 
@@ -24,8 +24,8 @@ DEFERRED = ((16, 64), (256, 128))
 METHOD = ("scan", "associative")
 LINEAR_KINDS = (
     "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), strongly typed (t_rnn, t_gru, t_lstm), "
-    "linear recurrent units (lru, rg_lru), state space models (s4d, s5, selective_ssm, linear_lmu), matrix memories "
-    "(linear_attention, mlstm)"
+    "linear recurrent units (lru, rg_lru), state space models (s4d, s5, selective_ssm, ssd, longhorn, linear_lmu), "
+    "matrix memories (linear_attention, gated_linear_attention, hgrn2, mlstm)"
 )
 
 
@@ -284,7 +284,8 @@ def _check_lengths(lengths: Any, xs: Array) -> None:
 
 def _matching(carry: Any, initial: Any) -> Any:
     """The carry given, in the dtypes of the initial one, once its structure and shapes are known to fit."""
-    wanted, given = jax.tree.structure(initial), jax.tree.structure(carry)
+    structures: Any = jax.tree.structure(initial), jax.tree.structure(carry)
+    wanted, given = structures
     if wanted != given:
         raise ValueError(f"the carry has the structure {given}, but this cell's is {wanted}")
     for a, b in zip(jax.tree.leaves(carry), jax.tree.leaves(initial), strict=True):

@@ -102,7 +102,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:

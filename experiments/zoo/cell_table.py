@@ -1,7 +1,6 @@
-"""The table of all cells: python -m experiments.zoo.cell_table writes it anew between two marks of README.md.
+"""The table of all cells: python -m experiments.zoo.cell_table writes it anew in rnnjax/cells/README.md.
 
-Names, years and papers come from the docstrings, gates and states from the cells themselves, and the longest lag each
-learns to bridge from results/zoo where that is there.
+Names, years and papers come from the docstrings, gates and states from the cells themselves.
 """
 
 import argparse
@@ -13,18 +12,15 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pandas as pd
 
 from experiments.shared.numbers import markdown
-from experiments.sweep.ranking import longest_solved
-from experiments.sweep.table import summary
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS
 from rnnjax.harvesting import harvest
 
 BEGIN, END = "<!-- cells: python -m experiments.zoo.cell_table -->", "<!-- end of cells -->"
 I = H = 64  # the sizes that parameters and states are counted at
-HEADER = ["cell", "what it is", "paper", "gates", "parameters", "state", "parallel in time", "longest lag solved"]
+HEADER = ["cell", "what it is", "paper", "gates", "parameters", "state", "parallel in time"]
 PAPER = re.compile(r"([A-Z][\w.\-’' ,&]*?(?: et al\.)?),? ((?:19|20)\d\d)")
 
 
@@ -58,7 +54,7 @@ def gates(cell: Cell) -> str:
     return ", ".join(label.removesuffix("_gate") for label in labels if label.endswith("_gate"))
 
 
-def row(name: str, reach: dict[str, str]) -> list[str]:
+def row(name: str) -> list[str]:
     """What the table says of one cell."""
     factory = CELLS[name]
     cell = factory(H)
@@ -73,35 +69,15 @@ def row(name: str, reach: dict[str, str]) -> list[str]:
         f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}",
         f"{size:,}",
         "yes" if cell.linear else "",
-        reach.get(name, ""),
     ]
 
 
-def zoo_reach(folder: Path) -> dict[str, str]:
-    """Of each cell of the zoo, by task, the longest lag that more than half of its seeds solve.
-
-    "recall ≥ 150, adding 50, copy_memory < 50": the first solved the longest lag it was run at, the last not even the
-    shortest. Tasks it was not run on are left out.
-    """
-    path = folder / "runs.csv"
-    if not path.is_file():
-        return {}
-    cells = summary(pd.read_csv(path, converters={"variant": str}))
-    longest = longest_solved(cells)
-    texts: dict[str, list[str]] = {}
-    for (name, task), lags in cells.groupby(["variant", "task"], sort=False)["seq_len"]:
-        lag = int(longest.loc[name, task])
-        reached = f"< {lags.min()}" if not lag else f"≥ {lag}" if lag == lags.max() else str(lag)
-        texts.setdefault(name, []).append(f"{task} {reached}")
-    return {name: ", ".join(parts) for name, parts in texts.items()}
+def table() -> str:
+    return markdown(HEADER, [row(name) for name in CELLS])
 
 
-def table(reach: dict[str, str]) -> str:
-    return markdown(HEADER, [row(name, reach) for name in CELLS])
-
-
-def with_table(readme: str, reach: dict[str, str]) -> str:
-    """The README's text with the table between its two marks.
+def with_table(readme: str) -> str:
+    """A README's text with the table between its two marks.
 
     Raises:
       ValueError: the marks are not there.
@@ -109,17 +85,17 @@ def with_table(readme: str, reach: dict[str, str]) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md lacks the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{table(reach)}\n\n{END}{after}"
+        raise ValueError(f"the README lacks the marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
 
 
 def main(argv=None) -> None:
     argparse.ArgumentParser(
         prog="python -m experiments.zoo.cell_table", description=__doc__.splitlines()[0]
     ).parse_args(argv)
-    root = Path(__file__).parents[1]
-    path = root / "README.md"
-    path.write_text(with_table(path.read_text(encoding="utf-8"), zoo_reach(root / "results" / "zoo")), encoding="utf-8")
+    root = Path(__file__).parents[2]
+    path = root / "rnnjax" / "cells" / "README.md"
+    path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

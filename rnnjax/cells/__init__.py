@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, shown
 from rnnjax.cells.additive import AdditiveParams, MinimalRNNParams, atr, cfn, minimal_rnn, ran, sgrn, star
 from rnnjax.cells.antisymmetric import (
     AntisymmetricParams,
@@ -13,8 +13,10 @@ from rnnjax.cells.antisymmetric import (
     lipschitz,
 )
 from rnnjax.cells.bistable import br, nbr
+from rnnjax.cells.delta_rule import GatedDeltaParams, delta_net, delta_product, gated_delta_net
 from rnnjax.cells.elman import ElmanParams, elman, elman_relu, irnn
 from rnnjax.cells.exponential import SLSTMCarry, slstm
+from rnnjax.cells.gated_linear_attention import GLAParams, gated_linear_attention, hgrn2
 from rnnjax.cells.gru import GRUParams, gru, gru_reset_before
 from rnnjax.cells.highway import rhn
 from rnnjax.cells.independent import IndRNNParams, indrnn
@@ -23,6 +25,7 @@ from rnnjax.cells.jordan import JordanParams, jordan
 from rnnjax.cells.leaky import LeakyParams, TauGRUCarry, TauGRUParams, leaky, tau_gru
 from rnnjax.cells.legendre import LinearLMUParams, LMUCarry, LMUParams, linear_lmu, lmu
 from rnnjax.cells.light import fastgrnn, fastrnn, lightru
+from rnnjax.cells.longhorn import LonghornParams, longhorn
 from rnnjax.cells.lru import LRUParams, RGLRUParams, lru, rg_lru
 from rnnjax.cells.lstm import (
     LSTMCarry,
@@ -41,7 +44,7 @@ from rnnjax.cells.lstm import (
 )
 from rnnjax.cells.lstm_connections import residual_lstm, wmclstm
 from rnnjax.cells.mass_conserving import mclstm
-from rnnjax.cells.matrix_memory import MemoryCarry, MemoryParams, MLSTMCarry, delta_net, linear_attention, mlstm
+from rnnjax.cells.matrix_memory import MemoryCarry, MemoryParams, MLSTMCarry, linear_attention, mlstm
 from rnnjax.cells.mgu import MGUParams, mgu, mgu1, mgu2, mgu3
 from rnnjax.cells.minimal import InputParams, mingru, minlstm
 from rnnjax.cells.multiplicative import mi_gru, mi_lstm, mi_rnn, multiplicative_lstm
@@ -61,8 +64,9 @@ from rnnjax.cells.oscillators import (
     unicornn,
 )
 from rnnjax.cells.quasi_recurrent import QRNNCarry, QRNNParams, qrnn
+from rnnjax.cells.rwkv import RWKV7Carry, RWKV7Params, rwkv7
 from rnnjax.cells.scrn import SCRNCarry, SCRNParams, scrn
-from rnnjax.cells.selective import SelectiveParams, selective_ssm
+from rnnjax.cells.selective import SelectiveParams, SSDParams, selective_ssm, ssd
 from rnnjax.cells.sgu import SGUParams, dsgu, sgu
 from rnnjax.cells.simple_recurrent_unit import SRUParams, sru, sru_v2
 from rnnjax.cells.state_space import S4DParams, S5Params, s4d, s5
@@ -159,10 +163,17 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "s4d": s4d,
     "s5": s5,
     "selective_ssm": selective_ssm,
+    "ssd": ssd,
+    "longhorn": longhorn,
     "lmu": lmu,
     "linear_lmu": linear_lmu,
     "linear_attention": linear_attention,
+    "gated_linear_attention": gated_linear_attention,
+    "hgrn2": hgrn2,
     "delta_net": delta_net,
+    "gated_delta_net": gated_delta_net,
+    "delta_product": delta_product,
+    "rwkv7": rwkv7,
     "mlstm": mlstm,
 }
 
@@ -175,8 +186,10 @@ __all__ = [
     "EUNNParams",
     "ElmanParams",
     "FastSlow",
+    "GLAParams",
     "GORUParams",
     "GRUParams",
+    "GatedDeltaParams",
     "IndRNNParams",
     "InputParams",
     "IntersectionParams",
@@ -191,6 +204,7 @@ __all__ = [
     "LeakyParams",
     "LinearLMUParams",
     "LipschitzParams",
+    "LonghornParams",
     "MGUParams",
     "MLSTMCarry",
     "MUTParams",
@@ -203,6 +217,8 @@ __all__ = [
     "QRNNCarry",
     "QRNNParams",
     "RGLRUParams",
+    "RWKV7Carry",
+    "RWKV7Params",
     "S4DParams",
     "S5Params",
     "SCRNCarry",
@@ -210,6 +226,7 @@ __all__ = [
     "SGUParams",
     "SLSTMCarry",
     "SRUParams",
+    "SSDParams",
     "SelectiveParams",
     "TauGRUCarry",
     "TauGRUParams",
@@ -227,6 +244,7 @@ __all__ = [
     "clockwork",
     "cornn",
     "delta_net",
+    "delta_product",
     "dsgu",
     "elman",
     "elman_relu",
@@ -236,10 +254,13 @@ __all__ = [
     "fastgrnn",
     "fastrnn",
     "full_capacity_urnn",
+    "gated_delta_net",
+    "gated_linear_attention",
     "goru",
     "gru",
     "gru_layer_norm",
     "gru_reset_before",
+    "hgrn2",
     "indrnn",
     "intersection_rnn",
     "irnn",
@@ -253,6 +274,7 @@ __all__ = [
     "linear_lmu",
     "lipschitz",
     "lmu",
+    "longhorn",
     "lru",
     "lstm",
     "lstm_1997",
@@ -291,6 +313,7 @@ __all__ = [
     "residual_lstm",
     "rg_lru",
     "rhn",
+    "rwkv7",
     "s4d",
     "s5",
     "scornn",
@@ -301,6 +324,7 @@ __all__ = [
     "slstm",
     "sru",
     "sru_v2",
+    "ssd",
     "star",
     "t_gru",
     "t_lstm",
@@ -320,6 +344,7 @@ def cell_options(factory: Callable[..., Cell]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
+@shown
 def make_cell(name: str, hidden_size: int, **options) -> Cell:
     """The cell of this name in CELLS.
 

@@ -1,12 +1,12 @@
 """The state meets a matrix only in the gates: what is added to it comes from the input alone."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import (
     Bias,
@@ -50,6 +50,7 @@ def forget_and_input_bias(key: Array, size: int, forget: Bias, write: Bias | Non
     return jnp.concatenate([b_f, init_bias(default if write is None else write, key_i, size)])
 
 
+@shown
 def ran(
     hidden_size: int,
     *,
@@ -92,9 +93,10 @@ def ran(
         h = activation(c) if activation else c
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), product, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), product, step)
 
 
+@shown
 def cfn(
     hidden_size: int,
     *,
@@ -136,6 +138,7 @@ def cfn(
     return Cell(H, init, zero_carry(H), product, step)
 
 
+@shown
 def atr(
     hidden_size: int, *, kernel_init: Initializer = glorot_uniform, recurrent_init: Initializer = orthogonal
 ) -> Cell:
@@ -172,6 +175,7 @@ def atr(
     return Cell(H, init, zero_carry(H), product, step)
 
 
+@shown
 def sgrn(
     hidden_size: int,
     *,
@@ -210,6 +214,7 @@ def sgrn(
     return Cell(H, init, zero_carry(H), product, step)
 
 
+@shown
 def star(
     hidden_size: int,
     *,
@@ -251,6 +256,7 @@ def star(
     return Cell(H, init, zero_carry(H), affine, step)
 
 
+@shown
 def minimal_rnn(
     hidden_size: int,
     *,
@@ -287,7 +293,7 @@ def minimal_rnn(
         z_z = name(dense(x, p.W_z) + p.b_z, "preactivation")
         return z_z, dense(jnp.tanh(z_z), p.U_z) + p.b_u
 
-    def step(p: MinimalRNNParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: MinimalRNNParams, h: Array, z: Any) -> tuple[Array, Array]:
         z_z, z_u = z
         u = name(sigmoid(name(z_u + recur(h, p.U_h), "preactivation")), "update_gate")
         h = u * h + (1 - u) * jnp.tanh(z_z)

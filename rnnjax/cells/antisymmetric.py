@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, shown, split, zero_carry
 from rnnjax.cells.isometries import skew, skew_size
 from rnnjax.initializers import Bias, GateParams, bias as init_bias, per_gate
 
@@ -25,6 +25,7 @@ class LipschitzParams(NamedTuple):
     b: Array  # [H]
 
 
+@shown
 def antisymmetric(
     hidden_size: int, *, epsilon: float = 0.01, gamma: float = 0.01, sigma: float = 1.0, bias: Bias = 0.0
 ) -> Cell:
@@ -44,6 +45,7 @@ def antisymmetric(
     return _antisymmetric(hidden_size, epsilon, gamma, sigma, (bias,))
 
 
+@shown
 def antisymmetric_gated(
     hidden_size: int,
     *,
@@ -70,6 +72,7 @@ def antisymmetric_gated(
     return _antisymmetric(hidden_size, epsilon, gamma, sigma, (update_bias, bias))
 
 
+@shown
 def lipschitz(
     hidden_size: int,
     *,

@@ -1,11 +1,11 @@
 """Bistable recurrent cells: a neuron with two stable states of its own, which its gates turn on and off."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -23,6 +23,7 @@ class NBRParams(NamedTuple):
     b: Array  # [2*H]
 
 
+@shown
 def br(
     hidden_size: int, *, feedback_bias: Bias = 0.0, update_bias: Bias = 0.0, kernel_init: Initializer = glorot_uniform
 ) -> Cell:
@@ -46,12 +47,13 @@ def br(
         W = per_gate(kernel_init, key_W, input_size, H, 3)
         return BRParams(W, jnp.ones(2 * H, jnp.float32), _biases(key_b, H, feedback_bias, update_bias))
 
-    def step(p: BRParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: BRParams, h: Array, z: Any) -> tuple[Array, Array]:
         return _bistable(h, name(z[0] + p.w * jnp.concatenate([h, h], axis=-1), "preactivation"), z[1])
 
     return Cell(H, init, zero_carry(H), _project, step)
 
 
+@shown
 def nbr(
     hidden_size: int,
     *,
@@ -82,7 +84,7 @@ def nbr(
             b=_biases(key_b, H, feedback_bias, update_bias),
         )
 
-    def step(p: NBRParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: NBRParams, h: Array, z: Any) -> tuple[Array, Array]:
         return _bistable(h, name(z[0] + recur(h, p.U), "preactivation"), z[1])
 
     return Cell(H, init, zero_carry(H), _project, step)

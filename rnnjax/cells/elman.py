@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, identity, orthogonal
 
 
@@ -17,6 +17,7 @@ class ElmanParams(NamedTuple):
     b: Array  # [H]
 
 
+@shown
 def elman(
     hidden_size: int,
     *,
@@ -62,6 +63,7 @@ elman_relu = partial(elman, activation=jax.nn.relu)
 elman_relu.__doc__ = "Elman network of rectified units, h = max(0, W x + U h + b); options as `elman`."
 
 
+@shown
 def irnn(hidden_size: int, *, scale: float = 1.0, kernel_std: float = 0.001, bias: Bias = 0.0) -> Cell:
     """IRNN: a rectified network that starts as an integrator.
 

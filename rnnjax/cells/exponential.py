@@ -1,11 +1,11 @@
 """Exponential gating: the scalar LSTM of xLSTM."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 
 
@@ -24,6 +24,7 @@ class SLSTMCarry(NamedTuple):
     m: Array
 
 
+@shown
 def slstm(
     hidden_size: int,
     *,
@@ -74,7 +75,7 @@ def slstm(
         nothing = zeros(params, *batch_shape, H)
         return SLSTMCarry(nothing, nothing, nothing, nothing - jnp.inf)
 
-    def prepare(params: SLSTMParams, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> SLSTMParams:
+    def prepare(params: Any, key: Array | None = None, input_shape: tuple[int, ...] = ()) -> Any:
         return params._replace(U=tuple(params.U))
 
     def step(p: SLSTMParams, carry: SLSTMCarry, z: Array) -> tuple[SLSTMCarry, Array]:

@@ -1,11 +1,11 @@
 """Gated recurrent units: the reset gate after the recurrent product (cuDNN) or before it (Cho et al. 2014)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -18,6 +18,7 @@ class GRUParams(NamedTuple):
     b_hn: Array | None = None  # [H] inside the reset product, where the reset comes after U
 
 
+@shown
 def gru(
     hidden_size: int,
     *,
@@ -45,6 +46,7 @@ def gru(
     return _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_init, recurrent_init, after=True)
 
 
+@shown
 def gru_reset_before(
     hidden_size: int,
     *,
@@ -91,17 +93,11 @@ def _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_i
             b_hn=jnp.zeros(H, jnp.float32) if after else None,
         )
 
-    def initial_carry(params: GRUParams, batch_shape: tuple[int, ...] = ()) -> Array:
-        return zeros(params, *batch_shape, H)
-
-    def project(p: GRUParams, x: Array) -> Array:
-        return dense(x, p.W) + p.b
-
     def gates_and_candidate(packed: Array) -> list[Array]:
         return jnp.split(packed, [num_gates * H], axis=-1)
 
-    def gates_from(z: Array) -> tuple[Array | float, Array | float]:
-        gates = split(z, num_gates) if num_gates else []
+    def gates_from(packed: Array) -> tuple[Any, Any]:
+        gates = split(packed, num_gates) if num_gates else []
         r = name(sigmoid(gates[0]), "reset_gate") if reset_gate else 1.0
         z = name(sigmoid(gates[-1]), "update_gate") if update_gate else 0.0
         return r, z
@@ -109,22 +105,22 @@ def _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_i
     def step_after(p: GRUParams, h: Array, z: Array) -> tuple[Array, Array]:
         u_gates, u_n = gates_and_candidate(recur(h, p.U))
         z_gates, z_n = gates_and_candidate(z)
-        r, z = gates_from(name(z_gates + u_gates, "preactivation"))
+        r, keep = gates_from(name(z_gates + u_gates, "preactivation"))
         n = jnp.tanh(name(z_n + r * name(u_n + p.b_hn, "preactivation"), "preactivation"))
-        h = (1 - z) * n + z * h
+        h = (1 - keep) * n + keep * h
         return h, h
 
-    def prepare_before(params: GRUParams, key: Array | None = None, input_shape: tuple[int, ...] = ()):
+    def prepare_before(params: Any, key: Array | None = None, input_shape: tuple[int, ...] = ()):
         return params._replace(U=gates_and_candidate(params.U))
 
     def step_before(p: GRUParams, h: Array, z: Array) -> tuple[Array, Array]:
         U_gates, U_n = p.U
         z_gates, z_n = gates_and_candidate(z)
-        r, z = gates_from(name(z_gates + recur(h, U_gates), "preactivation"))
+        r, keep = gates_from(name(z_gates + recur(h, U_gates), "preactivation"))
         n = jnp.tanh(name(z_n + recur(r * h, U_n), "preactivation"))
-        h = (1 - z) * n + z * h
+        h = (1 - keep) * n + keep * h
         return h, h
 
     if after:
-        return Cell(H, init, initial_carry, project, step_after)
-    return Cell(H, init, initial_carry, project, step_before, prepare_before)
+        return Cell(H, init, zero_carry(H), affine, step_after)
+    return Cell(H, init, zero_carry(H), affine, step_before, prepare_before)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias, per_gate, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
@@ -18,6 +18,7 @@ class RHNParams(NamedTuple):
     b: tuple[Array, ...]  # L times [G*H]
 
 
+@shown
 def rhn(
     hidden_size: int,
     *,
@@ -64,9 +65,9 @@ def rhn(
 
     def step(p: RHNParams, s: Array, z: Array) -> tuple[Array, Array]:
         for U, from_below in zip(p.U, (z, *p.b[1:]), strict=True):
-            a, t, *c = split(name(from_below + recur(s, U), "preactivation"), num_gates)
+            a, t, *rest = split(name(from_below + recur(s, U), "preactivation"), num_gates)
             t = name(sigmoid(t), "transform_gate")
-            c = name(1 - t if coupled else sigmoid(c[0]), "carry_gate")
+            c = name(1 - t if coupled else sigmoid(rest[0]), "carry_gate")
             s = jnp.tanh(a) * t + s * c
         return s, s
 

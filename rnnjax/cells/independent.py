@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, name, shown, zero_carry
 from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias
 
 kernel = jax.nn.initializers.variance_scaling(2 / 65, "fan_in", "uniform")
@@ -18,6 +18,7 @@ class IndRNNParams(NamedTuple):
     b: Array  # [H]
 
 
+@shown
 def indrnn(
     hidden_size: int,
     *,

@@ -1,11 +1,11 @@
 """The intersection RNN: one gate through time and one through depth."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal
 
 
@@ -17,6 +17,7 @@ class IntersectionParams(NamedTuple):
     b_P: Array | None = None  # [H]
 
 
+@shown
 def intersection_rnn(
     hidden_size: int,
     *,
@@ -59,7 +60,7 @@ def intersection_rnn(
             x = name(dense(x, p.P) + p.b_P, "preactivation")
         return x, dense(x, p.W) + p.b
 
-    def step(p: IntersectionParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: IntersectionParams, h: Array, z: Any) -> tuple[Array, Array]:
         x, z = z
         z_gy, z_gh, z_y, z_h = split(name(z + recur(h, p.U), "preactivation"), 4)
         g_y = name(jax.nn.sigmoid(z_gy), "depth_gate")

@@ -1,6 +1,6 @@
 """Matrices that keep lengths, made of free numbers: by Cayley transform, exponential or rotations of two axes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +126,7 @@ def rotations(layers: Layers, theta: Array, phi: Array | None = None) -> Array:
         phase = jnp.exp(1j * jnp.where(layers.first, phi[layers.angle], 0))
         diagonal, other = phase * diagonal, phase * other
 
-    def layer(h: Array, one: tuple[Array, Array, Array]) -> tuple[Array, None]:
+    def layer(h: Array, one: Any) -> tuple[Array, None]:
         partner, diagonal, other = one
         return h * diagonal + h[:, partner] * other, None
 

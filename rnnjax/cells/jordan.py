@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, zero_carry
 from rnnjax.initializers import Initializer, glorot_uniform
 
 
@@ -18,6 +18,7 @@ class JordanParams(NamedTuple):
     c: Array  # [O]
 
 
+@shown
 def jordan(
     hidden_size: int,
     *,

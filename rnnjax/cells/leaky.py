@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, split, zero_carry, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry, zeros
 from rnnjax.initializers import (
     Bias,
     Initializer,
@@ -39,6 +39,7 @@ class TauGRUCarry(NamedTuple):
     past: Array  # [*B, delay, H] the states before h, the oldest first
 
 
+@shown
 def leaky(
     hidden_size: int,
     *,
@@ -77,6 +78,7 @@ def leaky(
     return Cell(H, init, zero_carry(H), affine, step, prepare)
 
 
+@shown
 def tau_gru(hidden_size: int, *, delay: int = 5, alpha: float = 1.0, beta: float = 1.0) -> Cell:
     """Gated unit with weighted time-delay feedback.
 

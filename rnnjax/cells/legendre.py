@@ -1,13 +1,13 @@
 """Legendre memory units: the last θ steps of a signal as coefficients of Legendre polynomials."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zero_carry, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry, zeros
 from rnnjax.initializers import glorot_uniform
 from rnnjax.linear import advance_matrix
 
@@ -63,6 +63,7 @@ class LMUSystem(NamedTuple):
     B: Array  # [d]
 
 
+@shown
 def lmu(hidden_size: int, *, order: int = 16, theta: float = 100.0) -> Cell:
     """Legendre memory unit: a tanh network around a linear memory of the last θ steps.
 
@@ -103,7 +104,7 @@ def lmu(hidden_size: int, *, order: int = 16, theta: float = 100.0) -> Cell:
     def project(system: LMUSystem, x: Array) -> tuple[Array, Array]:
         return dense(x, system.p.e_x), dense(x, system.p.W_x)
 
-    def step(system: LMUSystem, carry: LMUCarry, z: tuple[Array, Array]) -> tuple[LMUCarry, Array]:
+    def step(system: LMUSystem, carry: LMUCarry, z: Any) -> tuple[LMUCarry, Array]:
         p, A, B = system
         h, m = carry
         u_x, z = z
@@ -112,7 +113,7 @@ def lmu(hidden_size: int, *, order: int = 16, theta: float = 100.0) -> Cell:
         h = jnp.tanh(name(z + recur(h, p.W_h) + recur(m, p.W_m), "preactivation"))
         return LMUCarry(h, m), h
 
-    return Cell(H, init, zero_carry(LMUCarry(h=H, m=order)), project, step, prepare)
+    return Cell(H, init, zero_carry(LMUCarry, h=H, m=order), project, step, prepare)
 
 
 class LinearLMUParams(NamedTuple):
@@ -131,6 +132,7 @@ class LinearLMUSystem(NamedTuple):
     B: Array  # [d]
 
 
+@shown
 def linear_lmu(
     hidden_size: int,
     *,
@@ -182,7 +184,7 @@ def linear_lmu(
         p = system.p
         return dense(x, p.U_x) + p.b_u, dense(x, p.W_x) + p.b_o
 
-    def step(system: LinearLMUSystem, m: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(system: LinearLMUSystem, m: Array, z: Any) -> tuple[Array, Array]:
         p, A, B = system
         z_u, z_o = z
         u = input_activation(name(z_u, "preactivation"))

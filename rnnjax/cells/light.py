@@ -1,11 +1,11 @@
 """Gated cells with few parameters: one gate, or two scalars, on top of a simple recurrent network."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import (
     Bias,
     Initializer,
@@ -26,6 +26,7 @@ class LightRUParams(NamedTuple):
     b: Array  # [H] of the gate
 
 
+@shown
 def lightru(
     hidden_size: int,
     *,
@@ -56,7 +57,7 @@ def lightru(
         z_n, z_f = split(dense(x, p.W), 2)
         return name(z_n, "preactivation"), z_f + p.b
 
-    def step(p: LightRUParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: LightRUParams, h: Array, z: Any) -> tuple[Array, Array]:
         z_n, z_f = z
         f = name(sigmoid(name(z_f + recur(h, p.U), "preactivation")), "forget_gate")
         h = (1 - f) * h + f * jnp.tanh(z_n)
@@ -82,6 +83,7 @@ class FastGRNNParams(NamedTuple):
     nu: Array  # [1]
 
 
+@shown
 def fastrnn(
     hidden_size: int,
     *,
@@ -121,7 +123,7 @@ def fastrnn(
             beta=jnp.full((1,), beta, jnp.float32),
         )
 
-    def step(p: FastRNNParams, h: Array, z: Array) -> tuple[Array, Array]:
+    def step(p: Any, h: Array, z: Array) -> tuple[Array, Array]:
         candidate = jnp.tanh(name(z + recur(h, p.U), "preactivation"))
         h = sigmoid(p.alpha) * candidate + sigmoid(p.beta) * h
         return h, h
@@ -129,6 +131,7 @@ def fastrnn(
     return Cell(H, init, zero_carry(H), affine, step, _multiplied)
 
 
+@shown
 def fastgrnn(
     hidden_size: int,
     *,
@@ -170,10 +173,10 @@ def fastgrnn(
             nu=jnp.full((1,), nu, jnp.float32),
         )
 
-    def project(p: FastGRNNParams, x: Array) -> Array:
+    def project(p: Any, x: Array) -> Array:
         return dense(x, p.W)
 
-    def step(p: FastGRNNParams, h: Array, z: Array) -> tuple[Array, Array]:
+    def step(p: Any, h: Array, z: Array) -> tuple[Array, Array]:
         a = name(z + recur(h, p.U), "preactivation")
         z = name(sigmoid(a + p.b_z), "update_gate")
         h = (sigmoid(p.zeta) * (1 - z) + sigmoid(p.nu)) * jnp.tanh(a + p.b_h) + z * h

@@ -1,13 +1,13 @@
 """Linear recurrent units: a diagonal recurrence parametrised to stay within the unit circle, plain or gated."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, shown, split, zero_carry
 from rnnjax.cells.state_space import as_complex, as_pair, check_range, complex_zeros, driven, linear_readout
 from rnnjax.initializers import Initializer, glorot_uniform
 from rnnjax.linear import advance
@@ -34,6 +34,7 @@ class LRUSystem(NamedTuple):
     D: Array
 
 
+@shown
 def lru(
     hidden_size: int,
     *,
@@ -106,6 +107,7 @@ class RGLRUParams(NamedTuple):
     P: Array | None = None  # [I, H], where I is not H
 
 
+@shown
 def rg_lru(
     hidden_size: int,
     *,
@@ -154,7 +156,7 @@ def rg_lru(
         x = x if p.P is None else name(dense(x, p.P), "preactivation")
         return x, dense(x, p.W) + p.b
 
-    def step(p: RGLRUParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: RGLRUParams, h: Array, z: Any) -> tuple[Array, Array]:
         x, z = z
         z_r, z_i = split(name(z, "preactivation"), 2)
         r = name(sigmoid(z_r), "recurrence_gate")

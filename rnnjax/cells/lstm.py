@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.initializers import Bias, Chrono, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -29,6 +29,7 @@ class LSTMCarry(NamedTuple):
     gates: Array | None = None  # [*B, K*H], with full gate recurrence
 
 
+@shown
 def lstm(
     hidden_size: int,
     *,
@@ -128,25 +129,22 @@ def lstm(
         gates = zeros(params, *batch_shape, len(sigmoid_gates) * H) if gate_recurrence else None
         return LSTMCarry(zeros(params, *batch_shape, O), zeros(params, *batch_shape, H), gates)
 
-    def project(p: LSTMParams, x: Array) -> Array:
-        return dense(x, p.W) + p.b
-
     def step(p: LSTMParams, carry: LSTMCarry, z: Array) -> tuple[LSTMCarry, Array]:
         h, c, gates = carry
         if cut_gradient:
             h, gates = jax.lax.stop_gradient((h, gates))
-        z = name(z + recur(h, p.U), "preactivation")
-        z = dict(zip(packing, split(z, len(packing)), strict=True))
+        packed = name(z + recur(h, p.U), "preactivation")
+        of = dict(zip(packing, split(packed, len(packing)), strict=True))
         if gate_recurrence:
             r = split(name(recur(gates, p.R), "preactivation"), len(sigmoid_gates))
-            z |= {gate: z[gate] + from_gates for gate, from_gates in zip(sigmoid_gates, r, strict=True)}
+            of |= {gate: of[gate] + from_gates for gate, from_gates in zip(sigmoid_gates, r, strict=True)}
 
         def gate(letter: str, c: Array) -> Array:
-            return sigmoid(z[letter] + p.peephole[letter] * c if peepholes else z[letter])
+            return sigmoid(of[letter] + p.peephole[letter] * c if peepholes else of[letter])
 
-        f = name(gate("f", c), "forget_gate") if forget_gate else 1.0
+        f: Any = name(gate("f", c), "forget_gate") if forget_gate else 1.0
         i = name(1 - f if coupled else gate("i", c), "input_gate") if input_gate else 1.0
-        g = input_activation(z["g"]) if input_activation else z["g"]
+        g = input_activation(of["g"]) if input_activation else of["g"]
         c = f * c + i * g
         o = name(gate("o", c), "output_gate") if output_gate else 1.0
         h = o * (output_activation(c) if output_activation else c)
@@ -156,7 +154,7 @@ def lstm(
             gates = jnp.concatenate([{"i": i, "f": f, "o": o}[gate] for gate in sigmoid_gates], axis=-1)
         return LSTMCarry(h, c, gates), h
 
-    return Cell(O, init, initial_carry, project, step)
+    return Cell(O, init, initial_carry, affine, step)
 
 
 lstm_vanilla = partial(lstm, peepholes=True)
@@ -187,6 +185,7 @@ lstm_fgr = partial(lstm, peepholes=True, gate_recurrence=True)
 lstm_fgr.__doc__ = "Full gate recurrence, nine more matrices (FGR of Greff et al. 2015); options as `lstm`."
 
 
+@shown
 def lstm_1997(
     hidden_size: int,
     *,

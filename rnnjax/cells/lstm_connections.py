@@ -1,11 +1,11 @@
 """LSTMs with further connections: from the memory to the gates, from the input to the output."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal, per_gate
 
@@ -20,6 +20,7 @@ class WMCLSTMParams(NamedTuple):
     U_o: Array  # [H, H] from the new memory to o
 
 
+@shown
 def wmclstm(
     hidden_size: int,
     *,
@@ -62,7 +63,7 @@ def wmclstm(
         h = o * jnp.tanh(c)
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), affine, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), affine, step)
 
 
 class ResidualLSTMParams(NamedTuple):
@@ -74,6 +75,7 @@ class ResidualLSTMParams(NamedTuple):
     W_h: Array | None  # [I, H]; absent where I = H
 
 
+@shown
 def residual_lstm(
     hidden_size: int,
     *,
@@ -110,7 +112,7 @@ def residual_lstm(
     def project(p: ResidualLSTMParams, x: Array) -> tuple[Array, Array]:
         return affine(p, x), x if p.W_h is None else dense(x, p.W_h)
 
-    def step(p: ResidualLSTMParams, carry: LSTMCarry, z: tuple[Array, Array]) -> tuple[LSTMCarry, Array]:
+    def step(p: ResidualLSTMParams, carry: LSTMCarry, z: Any) -> tuple[LSTMCarry, Array]:
         h, c, _ = carry
         z, shortcut = z
         w_i, w_f, w_o = p.w
@@ -122,4 +124,4 @@ def residual_lstm(
         h = o * name(dense(jnp.tanh(c), p.W_p) + shortcut, "preactivation")
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), project, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), project, step)

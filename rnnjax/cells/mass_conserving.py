@@ -1,11 +1,11 @@
 """Mass-conserving LSTM: what flows in is stored, moved between cells, and flows out; nothing is lost."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, identity, orthogonal
 
 softmax = jax.nn.softmax
@@ -20,6 +20,7 @@ class MCLSTMParams(NamedTuple):
     B: Array  # [H, H]
 
 
+@shown
 def mclstm(
     hidden_size: int,
     *,
@@ -74,7 +75,7 @@ def mclstm(
     def project(p: MCLSTMParams, x: Array) -> tuple[Array, Array]:
         return dense(x, p.W) + p.b, x[..., :M]
 
-    def step(p: MCLSTMParams, c: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: MCLSTMParams, c: Array, z: Any) -> tuple[Array, Array]:
         z, x = z
         total = jnp.sum(jnp.abs(c), axis=-1, keepdims=True)
         z = name(z + recur(c / jnp.where(total == 0, 1.0, total), p.U), "preactivation")

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, zeros
+from rnnjax.cell import Array, Cell, affine, name, shown, zeros
+from rnnjax.cells.heads import as_heads, as_units, head_size, inner, outer, read
 from rnnjax.initializers import Initializer, glorot_uniform, per_gate
 from rnnjax.linear import advance, advance_max, delayed
 
@@ -29,37 +30,7 @@ class MLSTMCarry(NamedTuple):
     m: Array  # [*B, heads]
 
 
-def _head_size(hidden_size: int, num_heads: int) -> int:
-    check_size(hidden_size=hidden_size, num_heads=num_heads)
-    if hidden_size % num_heads:
-        raise ValueError(f"hidden_size must be a multiple of num_heads = {num_heads}, got {hidden_size}")
-    return hidden_size // num_heads
-
-
-def _heads(z: Array, num_heads: int) -> Array:
-    """[*B, heads * d] as [*B, heads, d]."""
-    return z.reshape(*z.shape[:-1], num_heads, -1)
-
-
-def _flat(y: Array) -> Array:
-    """[*B, heads, d] as [*B, heads * d]."""
-    return y.reshape(*y.shape[:-2], -1)
-
-
-def _outer(v: Array, k: Array) -> Array:
-    """v kᵀ [..., d, d]."""
-    return v[..., :, None] * k[..., None, :]
-
-
-def _read(S: Array, q: Array) -> Array:
-    """S q, head by head."""
-    return jnp.einsum("...ij,...j->...i", S, q)
-
-
-def _inner(k: Array, q: Array) -> Array:
-    return jnp.sum(k * q, axis=-1)
-
-
+@shown
 def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initializer = glorot_uniform) -> Cell:
     """Linear attention: causal attention with a kernel in place of the softmax, which makes it a recurrent network.
 
@@ -80,7 +51,7 @@ def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initi
     Raises:
       ValueError: sizes below 1, a hidden_size that is no multiple of num_heads.
     """
-    H, d = hidden_size, _head_size(hidden_size, num_heads)
+    H, d = hidden_size, head_size(hidden_size, num_heads)
 
     def init(key: Array, input_size: int) -> MemoryParams:
         W = per_gate(kernel_init, key, input_size, H, 3)
@@ -91,64 +62,18 @@ def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initi
         return MemoryCarry(zeros(params, *shape, d), zeros(params, *shape))
 
     def step(p: MemoryParams, carry: MemoryCarry, z: Array) -> tuple[MemoryCarry, Array]:
-        q, k, v = (_heads(part, num_heads) for part in jnp.split(name(z, "preactivation"), 3, axis=-1))
+        q, k, v = (as_heads(part, num_heads) for part in jnp.split(name(z, "preactivation"), 3, axis=-1))
         q, k = jax.nn.elu(q) + 1, jax.nn.elu(k) + 1
         one = jnp.ones((), z.dtype)
-        S = advance(carry.S, one, _outer(v, k))
+        S = advance(carry.S, one, outer(v, k))
         n = advance(carry.n, one, k)
-        y = _read(S, q) / _inner(n, q)[..., None]
-        return MemoryCarry(S, n), _flat(y)
+        y = read(S, q) / inner(n, q)[..., None]
+        return MemoryCarry(S, n), as_units(y)
 
     return Cell(H, init, initial_carry, affine, step, linear=True)
 
 
-def delta_net(hidden_size: int, *, num_heads: int = 1, kernel_init: Initializer = glorot_uniform) -> Cell:
-    """DeltaNet: a matrix memory that first takes out what it holds under a key, then writes.
-
-        q̃ₜ, k̃ₜ, vₜ = W_q xₜ + b_q,  W_k xₜ + b_k,  W_v xₜ + b_v;   βₜ = σ(w_β xₜ + b_β)
-        qₜ = φ(q̃ₜ) / ‖φ(q̃ₜ)‖,  kₜ = φ(k̃ₜ) / ‖φ(k̃ₜ)‖            φ(a) = a σ(a)
-        Sₜ = Sₜ₋₁ + βₜ (vₜ − Sₜ₋₁ kₜ) kₜᵀ                         β = 1 replaces what k holds
-        yₜ = Sₜ qₜ
-
-    for each of num_heads heads of d = H / num_heads units, β one number for each. S is linear in itself, but through
-    the matrices I − β k kᵀ, one for each step: step by step only here.
-    Carry: S [*B, heads, d, d]. Output: yₜ [*B, H]. Packing: q, k, v, β. Parameters: (3H + heads)(I + 1).
-    Init: W glorot uniform each, b zero.
-    Differs from the papers: φ and its norm are those of Yang et al. (Schlag et al.: other features, scaled to a sum of
-    1), without their short convolutions and normalised outputs; norms are kept above 1e-6.
-    References: Schlag, Irie & Schmidhuber 2021, "Linear transformers are secretly fast weight programmers",
-    arXiv:2102.11174, section 4.2; Yang, Wang, Zhang, Shen & Kim 2024, "Parallelizing linear transformers with the delta
-    rule over sequence length", arXiv:2406.06484, sections 2.2 and 3.3.
-
-    Raises:
-      ValueError: sizes below 1, a hidden_size that is no multiple of num_heads.
-    """
-    H, d = hidden_size, _head_size(hidden_size, num_heads)
-
-    def init(key: Array, input_size: int) -> MemoryParams:
-        key_W, key_beta = jax.random.split(key)
-        W = per_gate(kernel_init, key_W, input_size, H, 3)
-        W_beta = kernel_init(key_beta, (input_size, num_heads), jnp.float32)
-        return MemoryParams(jnp.concatenate([W, W_beta], axis=-1), jnp.zeros(3 * H + num_heads, jnp.float32))
-
-    def initial_carry(params: MemoryParams, batch_shape: tuple[int, ...] = ()) -> Array:
-        return zeros(params, *batch_shape, num_heads, d, d)
-
-    def unit(a: Array) -> Array:
-        a = jax.nn.silu(a)
-        return a * jax.lax.rsqrt(jnp.maximum(_inner(a, a), 1e-12))[..., None]
-
-    def step(p: MemoryParams, S: Array, z: Array) -> tuple[Array, Array]:
-        *qkv, z_beta = jnp.split(name(z, "preactivation"), [H, 2 * H, 3 * H], axis=-1)
-        q, k, v = (_heads(part, num_heads) for part in qkv)
-        q, k = unit(q), unit(k)
-        beta = name(sigmoid(z_beta), "input_gate")[..., None]
-        S = S + _outer(beta * (v - _read(S, k)), k)
-        return S, _flat(_read(S, q))
-
-    return Cell(H, init, initial_carry, affine, step)
-
-
+@shown
 def mlstm(
     hidden_size: int,
     *,
@@ -183,7 +108,7 @@ def mlstm(
     Raises:
       ValueError: sizes below 1, a hidden_size that is no multiple of num_heads.
     """
-    H, d = hidden_size, _head_size(hidden_size, num_heads)
+    H, d = hidden_size, head_size(hidden_size, num_heads)
 
     def init(key: Array, input_size: int) -> MemoryParams:
         key_W, key_i = jax.random.split(key)
@@ -202,15 +127,15 @@ def mlstm(
     def step(p: MemoryParams, carry: MLSTMCarry, z: Array) -> tuple[MLSTMCarry, Array]:
         gates_at = 4 * H + num_heads
         q, k, v, z_o, z_i, z_f = jnp.split(name(z, "preactivation"), [H, 2 * H, 3 * H, 4 * H, gates_at], axis=-1)
-        q, k, v = (_heads(part, num_heads) for part in (q, k / math.sqrt(d), v))
+        q, k, v = (as_heads(part, num_heads) for part in (q, k / math.sqrt(d), v))
         log_f = z_f if exponential_forget else log_sigmoid(z_f)
         m = advance_max(carry.m, log_f, z_i)
         i = name(jnp.exp(z_i - m), "input_gate")[..., None]
         f = name(jnp.exp(log_f + delayed(carry.m, m) - m), "forget_gate")[..., None]
-        C = advance(carry.C, f[..., None], _outer(i * v, k))
+        C = advance(carry.C, f[..., None], outer(i * v, k))
         n = advance(carry.n, f, i * k)
-        scale = jnp.maximum(jnp.abs(_inner(n, q)), jnp.exp(-m))[..., None]
-        h = name(sigmoid(z_o), "output_gate") * _flat(_read(C, q) / scale)
+        scale = jnp.maximum(jnp.abs(inner(n, q)), jnp.exp(-m))[..., None]
+        h = name(sigmoid(z_o), "output_gate") * as_units(read(C, q) / scale)
         return MLSTMCarry(C, n, m), h
 
     return Cell(H, init, initial_carry, affine, step, linear=True)

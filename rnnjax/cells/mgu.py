@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 
@@ -17,6 +17,7 @@ class MGUParams(NamedTuple):
     b_f: Array | None = None  # [H]
 
 
+@shown
 def mgu(
     hidden_size: int,
     *,
@@ -39,6 +40,7 @@ def mgu(
     return _mgu(hidden_size, True, True, keep_bias, kernel_init, recurrent_init)
 
 
+@shown
 def mgu1(
     hidden_size: int,
     *,
@@ -57,6 +59,7 @@ def mgu1(
     return _mgu(hidden_size, False, True, keep_bias, kernel_init, recurrent_init)
 
 
+@shown
 def mgu2(
     hidden_size: int, *, kernel_init: Initializer = glorot_uniform, recurrent_init: Initializer = orthogonal
 ) -> Cell:
@@ -70,6 +73,7 @@ def mgu2(
     return _mgu(hidden_size, False, True, None, kernel_init, recurrent_init)
 
 
+@shown
 def mgu3(
     hidden_size: int,
     *,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, split, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, shown, split, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance
 
@@ -31,6 +31,7 @@ def positive_part(z: Array) -> Array:
     return jnp.where(z >= 0, z + 0.5, sigmoid(z))
 
 
+@shown
 def mingru(
     hidden_size: int,
     *,
@@ -72,6 +73,7 @@ def mingru(
     return Cell(H, init, _initial_carry(H, positive), affine, step, linear=True)
 
 
+@shown
 def minlstm(
     hidden_size: int,
     *,

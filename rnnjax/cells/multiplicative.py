@@ -1,11 +1,11 @@
 """Cells in which input and state multiply each other before any gate: mLSTM and multiplicative integration."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, gate_params, glorot_uniform, orthogonal, per_gate
 
@@ -20,6 +20,7 @@ class MultiplicativeLSTMParams(NamedTuple):
     U_m: Array  # [H, H]
 
 
+@shown
 def multiplicative_lstm(
     hidden_size: int,
     *,
@@ -55,7 +56,7 @@ def multiplicative_lstm(
     def project(p: MultiplicativeLSTMParams, x: Array) -> tuple[Array, Array]:
         return affine(p, x), name(dense(x, p.W_m), "preactivation")
 
-    def step(p: MultiplicativeLSTMParams, carry: LSTMCarry, z: tuple[Array, Array]) -> tuple[LSTMCarry, Array]:
+    def step(p: MultiplicativeLSTMParams, carry: LSTMCarry, z: Any) -> tuple[LSTMCarry, Array]:
         h, c, _ = carry
         z, z_m = z
         m = z_m * name(recur(h, p.U_m), "preactivation")
@@ -65,7 +66,7 @@ def multiplicative_lstm(
         h = o * jnp.tanh(c)
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), project, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), project, step)
 
 
 class Integration(NamedTuple):
@@ -105,6 +106,7 @@ def _project(p: MIParams | MIGRUParams, x: Array) -> Array:
     return name(dense(x, p.W), "preactivation")
 
 
+@shown
 def mi_rnn(
     hidden_size: int,
     *,
@@ -139,6 +141,7 @@ def mi_rnn(
     return Cell(H, init, zero_carry(H), _project, step)
 
 
+@shown
 def mi_lstm(
     hidden_size: int,
     *,
@@ -181,9 +184,10 @@ def mi_lstm(
         h = o * jnp.tanh(c)
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), _project, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), _project, step)
 
 
+@shown
 def mi_gru(
     hidden_size: int,
     *,

@@ -1,11 +1,11 @@
 """The three mutated gated units that a search over ten thousand architectures ended with."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
@@ -20,6 +20,7 @@ class MUTParams(NamedTuple):
     P: Array | None = None  # [I, H] stands before an x without a matrix, where I is not H
 
 
+@shown
 def mut1(
     hidden_size: int,
     *,
@@ -48,13 +49,14 @@ def mut1(
         z_z, z_r = split(dense(x, p.W), 2)
         return z_z + b_z, z_r + b_r, jnp.tanh(bare(p, x)) + b_h
 
-    def step(p: MUTParams, h: Array, z: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    def step(p: MUTParams, h: Array, z: Any) -> tuple[Array, Array]:
         z_z, z_r, z_h = z
         return update(p, h, z_z, z_r + recur(h, p.U), z_h)
 
     return _mut(hidden_size, project, step, keep_bias, kernel_init, recurrent_init, W=2, U=1, bare_input=True)
 
 
+@shown
 def mut2(
     hidden_size: int,
     *,
@@ -78,7 +80,7 @@ def mut2(
         z_z, z_h = split(dense(x, p.W), 2)
         return z_z + b_z, bare(p, x) + b_r, z_h + b_h
 
-    def step(p: MUTParams, h: Array, z: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    def step(p: MUTParams, h: Array, z: Any) -> tuple[Array, Array]:
         z_z, z_r, z_h = z
         u_z, u_r = split(recur(h, p.U), 2)
         return update(p, h, z_z + u_z, z_r + u_r, z_h)
@@ -86,6 +88,7 @@ def mut2(
     return _mut(hidden_size, project, step, keep_bias, kernel_init, recurrent_init, W=2, U=2, bare_input=True)
 
 
+@shown
 def mut3(
     hidden_size: int,
     *,

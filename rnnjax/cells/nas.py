@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import Initializer, glorot_uniform, per_gate
 
@@ -17,6 +17,7 @@ class NASParams(NamedTuple):
     U: Array  # [H, 8*H]
 
 
+@shown
 def nas(
     hidden_size: int, *, kernel_init: Initializer = glorot_uniform, recurrent_init: Initializer = glorot_uniform
 ) -> Cell:
@@ -48,8 +49,8 @@ def nas(
 
     def step(params: NASParams, carry: LSTMCarry, z: Array) -> tuple[LSTMCarry, Array]:
         u = split(name(recur(carry.h, params.U), "preactivation"), 8)
-        z = split(z, 8)
-        a = [zk * uk if k == 3 else zk + uk for k, (zk, uk) in enumerate(zip(z, u, strict=True))]
+        parts = zip(split(z, 8), u, strict=True)
+        a = [zk * uk if k == 3 else zk + uk for k, (zk, uk) in enumerate(parts)]
         p = tanh(sigmoid(a[0]) * relu(a[1]))
         q = tanh(sigmoid(a[2]) + relu(a[3]))
         r = tanh(tanh(a[4]) * sigmoid(a[5]))
@@ -58,4 +59,4 @@ def nas(
         h = tanh(c * tanh(r + s))
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), project, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), project, step)

@@ -1,11 +1,11 @@
 """Layer-normalised LSTM and GRU as first published; `rnnjax.layer_norm` normalises any cell's recurrent products."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal, per_gate
 
@@ -46,6 +46,7 @@ class LayerNormGRUParams(NamedTuple):
     norm_h_n: Norm
 
 
+@shown
 def lstm_layer_norm(
     hidden_size: int,
     *,
@@ -87,9 +88,10 @@ def lstm_layer_norm(
         h = o * jnp.tanh(_normalised(p.norm_c, c, epsilon))
         return LSTMCarry(h, c), h
 
-    return Cell(H, init, zero_carry(LSTMCarry(h=H, c=H)), project, step)
+    return Cell(H, init, zero_carry(LSTMCarry, h=H, c=H), project, step)
 
 
+@shown
 def gru_layer_norm(
     hidden_size: int,
     *,
@@ -124,7 +126,7 @@ def gru_layer_norm(
         gates, n = jnp.split(name(dense(x, p.W), "preactivation"), [2 * H], axis=-1)
         return _normalised(p.norm_x, gates, epsilon), _normalised(p.norm_x_n, n, epsilon)
 
-    def step(p: LayerNormGRUParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: LayerNormGRUParams, h: Array, z: Any) -> tuple[Array, Array]:
         z_gates, z_n = z
         u_gates, u_n = jnp.split(name(recur(h, p.U), "preactivation"), [2 * H], axis=-1)
         r, z = split(z_gates + _normalised(p.norm_h, u_gates, epsilon), 2)

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, GateParams, Initializer, gate_params, glorot_uniform, orthogonal
 
 sigmoid = jax.nn.sigmoid
 
 
+@shown
 def janet(
     hidden_size: int,
     *,
@@ -47,6 +48,7 @@ def janet(
     return Cell(H, init, zero_carry(H), affine, step)
 
 
+@shown
 def ugrnn(
     hidden_size: int,
     *,
@@ -82,6 +84,7 @@ def ugrnn(
     return Cell(H, init, zero_carry(H), affine, step)
 
 
+@shown
 def ligru(
     hidden_size: int,
     *,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.isometries import (
     cayley,
     cayley_angles,
@@ -49,6 +49,7 @@ class GORUParams(NamedTuple):
     b: Array  # [3H], the last third of modReLU
 
 
+@shown
 def exprnn(hidden_size: int, *, angles: str = "henaff", bias: Bias = SMALL) -> Cell:
     """Orthogonal network by the exponential of a skew-symmetric matrix.
 
@@ -72,6 +73,7 @@ def exprnn(hidden_size: int, *, angles: str = "henaff", bias: Bias = SMALL) -> C
     return _orthogonal(H, init, lambda params: exponential(skew(params.A, H)))
 
 
+@shown
 def scornn(hidden_size: int, *, negative: int | None = None, angles: str = "cayley", bias: Bias = 0.0) -> Cell:
     """Orthogonal network by the scaled Cayley transform.
 
@@ -99,6 +101,7 @@ def scornn(hidden_size: int, *, negative: int | None = None, angles: str = "cayl
     )
 
 
+@shown
 def nnrnn(hidden_size: int, *, learn_gamma: bool = False, angles: str = "henaff", bias: Bias = SMALL) -> Cell:
     """Non-normal network: eigenvalues on the circle, eigenvectors free.
 
@@ -145,6 +148,7 @@ def nnrnn(hidden_size: int, *, learn_gamma: bool = False, angles: str = "henaff"
     return _orthogonal(H, init, matrix)
 
 
+@shown
 def goru(hidden_size: int, *, capacity: int | None = None, reset_bias: Bias = 2.0, update_bias: Bias = 0.0) -> Cell:
     """Gated orthogonal recurrent unit: a GRU whose candidate turns the state by an orthogonal matrix.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Uniform, bias as init_bias, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
@@ -43,6 +43,7 @@ class LEMParams(NamedTuple):
     b: Array  # [4H]
 
 
+@shown
 def cornn(
     hidden_size: int,
     *,
@@ -89,9 +90,10 @@ def cornn(
         y = y + dt * z
         return OscillatorCarry(y, z), y
 
-    return Cell(H, init, zero_carry(OscillatorCarry(H, H)), affine, step)
+    return Cell(H, init, zero_carry(OscillatorCarry, H, H), affine, step)
 
 
+@shown
 def unicornn(
     hidden_size: int, *, dt: float = 0.19, alpha: float = 30.65, recurrent: Bias = UNIT, bias: Bias = 0.0
 ) -> Cell:
@@ -135,9 +137,10 @@ def unicornn(
         y = y + p.c * z
         return OscillatorCarry(y, z), y
 
-    return Cell(H, init, zero_carry(OscillatorCarry(H, H)), affine, step, prepare)
+    return Cell(H, init, zero_carry(OscillatorCarry, H, H), affine, step, prepare)
 
 
+@shown
 def lem(hidden_size: int, *, dt: float = 1.0) -> Cell:
     """Long expressive memory: two states, each with time steps that it learns.
 
@@ -182,4 +185,4 @@ def lem(hidden_size: int, *, dt: float = 1.0) -> Cell:
         y = (1 - step_y) * y + step_y * jnp.tanh(name(x_y + recur(z, p.U_z), "preactivation"))
         return LEMCarry(y, z), y
 
-    return Cell(H, init, zero_carry(LEMCarry(H, H)), affine, step)
+    return Cell(H, init, zero_carry(LEMCarry, H, H), affine, step)

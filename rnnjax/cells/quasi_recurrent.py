@@ -1,11 +1,11 @@
 """The quasi-recurrent network: a convolution over time makes the gates, a recurrent pooling does the rest."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, split, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.errors import unknown
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance, delayed
@@ -25,6 +25,7 @@ class QRNNCarry(NamedTuple):
     past: tuple[Array, ...]  # n - 1 inputs [*B, I], the last one first
 
 
+@shown
 def qrnn(
     hidden_size: int,
     *,
@@ -73,7 +74,7 @@ def qrnn(
     def project(p: QRNNParams, x: Array) -> tuple[Array, Array]:
         return x, dense(x, p.W) + p.b
 
-    def step(p: QRNNParams, carry: QRNNCarry, z: tuple[Array, Array]) -> tuple[QRNNCarry, Array]:
+    def step(p: QRNNParams, carry: QRNNCarry, z: Any) -> tuple[QRNNCarry, Array]:
         x, z = z
         inputs = [x]
         for held in carry.past:

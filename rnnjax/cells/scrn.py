@@ -1,11 +1,11 @@
 """A simple recurrent network with slow units beside the fast ones."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry
 from rnnjax.initializers import Initializer, glorot_uniform, orthogonal
 
 
@@ -21,6 +21,7 @@ class SCRNCarry(NamedTuple):
     s: Array  # [*B, S]
 
 
+@shown
 def scrn(
     hidden_size: int,
     *,
@@ -65,11 +66,11 @@ def scrn(
     def project(p: SCRNParams, x: Array) -> tuple[Array, Array]:
         return dense(x, p.A), dense(x, p.B)
 
-    def step(p: SCRNParams, carry: SCRNCarry, z: tuple[Array, Array]) -> tuple[SCRNCarry, Array]:
+    def step(p: SCRNParams, carry: SCRNCarry, z: Any) -> tuple[SCRNCarry, Array]:
         h, s = carry
         z_h, z_s = z
         s = name((1 - alpha) * z_s + alpha * s, "preactivation")
         h = jax.nn.sigmoid(name(recur(s, p.P) + z_h + recur(h, p.R), "preactivation"))
         return SCRNCarry(h, s), jnp.concatenate([h, s], axis=-1)
 
-    return Cell(H + S, init, zero_carry(SCRNCarry(h=H, s=S)), project, step)
+    return Cell(H + S, init, zero_carry(SCRNCarry, h=H, s=S), project, step)

@@ -1,4 +1,4 @@
-"""The selective state space model of Mamba: a diagonal linear system whose step, input and readout the input sets."""
+"""The selective state spaces of Mamba and Mamba-2: linear systems whose step, input and readout the input sets."""
 
 import math
 from typing import NamedTuple
@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, zeros
-from rnnjax.cells.state_space import check_range, log_steps
+from rnnjax.cell import Array, Cell, check_size, dense, name, shown, zeros
+from rnnjax.cells.heads import as_heads, as_units, head_size, outer
+from rnnjax.cells.state_space import check_range, step_biases
 from rnnjax.initializers import Initializer, glorot_uniform, symmetric_uniform
 from rnnjax.linear import advance
 
@@ -23,6 +24,14 @@ class SelectiveParams(NamedTuple):
     P: Array | None = None  # [I, H], where I is not H
 
 
+class SSDParams(NamedTuple):
+    W: Array  # [I, H + 2N + heads] to x, B, C and the step
+    b_step: Array  # [heads]
+    log_decay: Array  # [heads] log of -A
+    D: Array  # [heads]
+
+
+@shown
 def selective_ssm(
     hidden_size: int,
     *,
@@ -60,11 +69,10 @@ def selective_ssm(
 
     def init(key: Array, input_size: int) -> SelectiveParams:
         key_W, key_step, key_bias, key_P = jax.random.split(key, 4)
-        steps = jnp.exp(log_steps(key_bias, H, *step_range))
         return SelectiveParams(
             W=lecun_uniform(key_W, (H, R + 2 * N), jnp.float32),
             W_step=symmetric_uniform(1 / math.sqrt(R))(key_step, (R, H)),
-            b_step=steps + jnp.log(-jnp.expm1(-steps)),
+            b_step=step_biases(key_bias, H, *step_range),
             log_decay=jnp.tile(jnp.log(jnp.arange(1.0, N + 1, dtype=jnp.float32)), (H, 1)),
             D=jnp.ones(H, jnp.float32),
             P=None if input_size == H else glorot_uniform(key_P, (input_size, H), jnp.float32),
@@ -84,5 +92,70 @@ def selective_ssm(
         h = advance(h, jnp.exp(-delta * jnp.exp(p.log_decay)), delta * B[..., None, :] * x[..., None])
         y = jnp.sum(h * C[..., None, :], axis=-1) + p.D * x
         return h, y
+
+    return Cell(H, init, initial_carry, project, step, linear=True)
+
+
+@shown
+def ssd(
+    hidden_size: int,
+    *,
+    num_heads: int = 1,
+    state_size: int = 16,
+    step_range: tuple[float, float] = (0.001, 0.1),
+    kernel_init: Initializer = glorot_uniform,
+) -> Cell:
+    """State space duality (SSD), the recurrent layer of Mamba-2: all of a head's state decays by one number a step.
+
+        uₜ = W_u xₜ                                              [H], cut into heads of d = H / num_heads units
+        Δₜ = softplus(W_Δ xₜ + b_Δ)                              [heads]: large lets the input in and the past go
+        Bₜ = W_B xₜ,  Cₜ = W_C xₜ                                 [N], shared by all heads
+        hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ uₜ Bₜᵀ                           [d, N] for each head,  A = −exp(log_decay)
+        yₜ = hₜ Cₜ + D uₜ
+
+    Δ, A and D are one number for each head. Over time y is linear attention with the mask exp(A Σ Δ), the sum over the
+    steps between: C, B and Δ u are its queries, keys and values.
+    Linear in time: `unroll(method="associative")`.
+    Carry: h [*B, heads, d, N], N = state_size. Output: yₜ [*B, H]. Packing: u, B, C, Δ. Parameters:
+    I(H + 2N + heads) + 3 heads.
+    Init: −A uniform from 1 to 16; D one; b_Δ such that softplus(b_Δ) is log uniform in step_range; W glorot uniform
+    each.
+    Differs from the paper: the convolution over u, B and C with its SiLU, the gate, the normalisation and the
+    projection after y in a Mamba-2 block are left out; N there is 64 to 256, for a thousand units and more.
+    Reference: Dao & Gu 2024, "Transformers are SSMs: generalized models and efficient algorithms through structured
+    state space duality", arXiv:2405.21060, sections 3 to 5 and 7; Δ and initial values as in the authors' code.
+
+    Raises:
+      ValueError: sizes below 1, a hidden_size that is no multiple of num_heads, a step_range that is none.
+    """
+    H, N, d = hidden_size, state_size, head_size(hidden_size, num_heads)
+    check_size(state_size=N)
+    check_range("step_range", *step_range)
+    widths = (H, N, N, num_heads)
+
+    def init(key: Array, input_size: int) -> SSDParams:
+        key_step, key_decay, *keys_W = jax.random.split(key, 2 + len(widths))
+        Ws = [kernel_init(k, (input_size, width), jnp.float32) for k, width in zip(keys_W, widths, strict=True)]
+        return SSDParams(
+            W=jnp.concatenate(Ws, axis=-1),
+            b_step=step_biases(key_step, num_heads, *step_range),
+            log_decay=jnp.log(jax.random.uniform(key_decay, (num_heads,), jnp.float32, 1.0, 16.0)),
+            D=jnp.ones(num_heads, jnp.float32),
+        )
+
+    def initial_carry(params: SSDParams, batch_shape: tuple[int, ...] = ()) -> Array:
+        return zeros(params, *batch_shape, num_heads, d, N)
+
+    def project(p: SSDParams, x: Array) -> Array:
+        return dense(x, p.W)
+
+    def step(p: SSDParams, h: Array, z: Array) -> tuple[Array, Array]:
+        u, B, C, z_step = jnp.split(name(z, "preactivation"), [H, H + N, H + 2 * N], axis=-1)
+        u = as_heads(u, num_heads)
+        delta = name(jax.nn.softplus(z_step + p.b_step), "step_size")[..., None]
+        decay = jnp.exp(-delta * jnp.exp(p.log_decay)[:, None])
+        h = advance(h, decay[..., None], outer(delta * u, B[..., None, :]))
+        y = jnp.einsum("...hdn,...n->...hd", h, C) + p.D[:, None] * u
+        return h, as_units(y)
 
     return Cell(H, init, initial_carry, project, step, linear=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, split, zero_carry
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
 
 
@@ -17,6 +17,7 @@ class SGUParams(NamedTuple):
     U_o: Array | None = None  # [H, H], in the deep form
 
 
+@shown
 def sgu(
     hidden_size: int,
     *,
@@ -40,6 +41,7 @@ def sgu(
     return _sgu(hidden_size, False, keep_bias, kernel_init, recurrent_init)
 
 
+@shown
 def dsgu(
     hidden_size: int,
     *,

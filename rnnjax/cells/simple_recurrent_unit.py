@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, split, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, shown, split, zero_carry
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, per_gate
 from rnnjax.linear import advance
 
@@ -22,6 +22,7 @@ class SRUParams(NamedTuple):
     W_skip: Array | None = None  # [I, H], where I is not H
 
 
+@shown
 def sru(
     hidden_size: int,
     *,
@@ -52,7 +53,7 @@ def sru(
     def init(key: Array, input_size: int) -> SRUParams:
         return _init(key, input_size, H, [forget_bias, highway_bias], kernel_init)
 
-    def step(p: SRUParams, c: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: SRUParams, c: Array, z: Any) -> tuple[Array, Array]:
         x, z = z
         x_new, z_f, z_r = split(name(z, "preactivation"), 3)
         f = name(sigmoid(z_f), "forget_gate")
@@ -64,6 +65,7 @@ def sru(
     return Cell(H, init, zero_carry(H), _project, step, linear=True)
 
 
+@shown
 def sru_v2(
     hidden_size: int,
     *,
@@ -102,7 +104,7 @@ def sru_v2(
             v=jax.random.uniform(key_v, (2 * H,), jnp.float32, -limit, limit),
         )
 
-    def step(p: SRUParams, c: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: SRUParams, c: Array, z: Any) -> tuple[Array, Array]:
         x, z = z
         x_new, z_f, z_r = split(name(z, "preactivation"), 3)
         v_f, v_r = split(p.v, 2)

@@ -1,14 +1,14 @@
 """State space models with a diagonal state: linear systems of continuous time, sampled, for one input or for all."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zeros
 from rnnjax.errors import unknown
 from rnnjax.initializers import glorot_uniform
 from rnnjax.linear import advance
@@ -37,6 +37,12 @@ def log_steps(key: Array, size: int, low: float, high: float) -> Array:
     return jax.random.uniform(key, (size,), jnp.float32, math.log(low), math.log(high))
 
 
+def step_biases(key: Array, size: int, low: float, high: float) -> Array:
+    """b such that softplus(b) is a step size, log uniform between low and high."""
+    steps = jnp.exp(log_steps(key, size, low, high))
+    return steps + jnp.log(-jnp.expm1(-steps))
+
+
 def check_range(label: str, low: float, high: float) -> None:
     if not 0 < low <= high:
         raise ValueError(f"{label} must be two positive numbers, the smaller one first, got {low}, {high}")
@@ -61,6 +67,7 @@ class S4DSystem(NamedTuple):
     P: Array | None
 
 
+@shown
 def s4d(
     hidden_size: int,
     *,
@@ -153,6 +160,7 @@ class S5System(NamedTuple):
     D: Array
 
 
+@shown
 def s5(
     hidden_size: int,
     *,
@@ -232,7 +240,7 @@ def driven(p, x: Array) -> tuple[Array, Array]:
     return name(dense(x, p.B), "preactivation"), skip
 
 
-def linear_readout(p, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+def linear_readout(p, h: Array, z: Any) -> tuple[Array, Array]:
     """The step of a system with all inputs at once: h <- A h + B x, and C h + D x."""
     Bx, Dx = z
     h = advance(h, p.A, as_complex(Bx))

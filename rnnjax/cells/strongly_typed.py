@@ -3,12 +3,12 @@
 They are linear in their state, and so run in parallel over time too.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, split, zero_carry, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry, zeros
 from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance, delayed
 
@@ -31,6 +31,7 @@ class TypedCarry(NamedTuple):
     x: Array  # [*B, I] the input before
 
 
+@shown
 def t_rnn(hidden_size: int, *, forget_bias: Bias = 0.0, kernel_init: Initializer = glorot_uniform) -> Cell:
     """Strongly typed recurrent network: a moving average of the input whose speed the input sets.
 
@@ -54,7 +55,7 @@ def t_rnn(hidden_size: int, *, forget_bias: Bias = 0.0, kernel_init: Initializer
         z, f = split(name(dense(x, p.W), "preactivation"), 2)
         return z, f + p.b
 
-    def step(p: TRNNParams, h: Array, z: tuple[Array, Array]) -> tuple[Array, Array]:
+    def step(p: TRNNParams, h: Array, z: Any) -> tuple[Array, Array]:
         z, f = z
         f = name(sigmoid(f), "forget_gate")
         h = advance(h, f, (1 - f) * z)
@@ -63,6 +64,7 @@ def t_rnn(hidden_size: int, *, forget_bias: Bias = 0.0, kernel_init: Initializer
     return Cell(H, init, zero_carry(H), project, step, linear=True)
 
 
+@shown
 def t_gru(
     hidden_size: int,
     *,
@@ -91,6 +93,7 @@ def t_gru(
     return _typed(hidden_size, forget_bias, kernel_init, recurrent_init, update)
 
 
+@shown
 def t_lstm(
     hidden_size: int,
     *,
@@ -139,7 +142,7 @@ def _typed(hidden_size: int, forget_bias: Bias, kernel_init: Initializer, recurr
     def project(p: TypedParams, x: Array) -> tuple[Array, Array]:
         return affine(p, x), x
 
-    def step(p: TypedParams, carry: TypedCarry, z: tuple[Array, Array]) -> tuple[TypedCarry, Array]:
+    def step(p: TypedParams, carry: TypedCarry, z: Any) -> tuple[TypedCarry, Array]:
         z, x = z
         z, f, o = split(name(z + recur(delayed(carry.x, x), p.V), "preactivation"), 3)
         c, h = update(carry.c, z, name(sigmoid(f), "forget_gate"), name(jnp.tanh(o), "output_gate"))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zeros
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zeros
 from rnnjax.initializers import Initializer, glorot_uniform
 
 
@@ -16,6 +16,7 @@ class TimeDelayParams(NamedTuple):
     b: Array  # [H]
 
 
+@shown
 def time_delay(
     hidden_size: int,
     *,

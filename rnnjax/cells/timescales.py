@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.cell import Array, Cell, affine, check_size, name, recur, zeros
+from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, zeros
 from rnnjax.cells.lstm import lstm
 from rnnjax.initializers import Bias, Initializer, Normal, bias as init_bias
 
@@ -25,6 +25,7 @@ class ClockworkCarry(NamedTuple):
     t: Array  # [*B], steps so far
 
 
+@shown
 def clockwork(
     hidden_size: int,
     *,
@@ -59,8 +60,8 @@ def clockwork(
     if not 1 <= len(periods) <= H:
         raise ValueError(f"periods={periods} make {len(periods)} modules; hidden_size {H} can have 1 to {H}")
     sizes = [len(part) for part in np.array_split(np.arange(H), len(periods))]
-    period = np.repeat(periods, sizes)
-    allowed = np.nonzero(period[:, None] >= period[None, :])  # from a row's unit to a column's
+    of_unit = np.repeat(periods, sizes)
+    allowed = np.nonzero(of_unit[:, None] >= of_unit[None, :])  # from a row's unit to a column's
     rows, columns = (index.astype(np.int32) for index in allowed)
 
     def init(key: Array, input_size: int) -> ClockworkParams:
@@ -79,7 +80,7 @@ def clockwork(
 
     def step(p: ClockworkParams, carry: ClockworkCarry, z: Array) -> tuple[ClockworkCarry, Array]:
         h, t = carry
-        active = t[..., None] % jnp.asarray(period, jnp.int32) == 0
+        active = t[..., None] % jnp.asarray(of_unit, jnp.int32) == 0
         h = jnp.where(active, jnp.tanh(name(z + recur(h, p.U), "preactivation")), h)
         return ClockworkCarry(h, t + 1), h
 
@@ -93,6 +94,7 @@ class FastSlow(NamedTuple):
     slow: Any
 
 
+@shown
 def fast_slow(
     hidden_size: int,
     *,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur, zero_carry
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry
 from rnnjax.cells.isometries import exponential, mod_relu_pairs, real_form, rotation_layers, rotations
 from rnnjax.initializers import Bias, GateParams, Uniform, bias as init_bias, glorot_uniform, per_gate
 
@@ -39,6 +39,7 @@ class EUNNParams(NamedTuple):
     b: Array  # [H] of modReLU
 
 
+@shown
 def urnn(hidden_size: int, *, bias: Bias = 0.0, permutation_seed: int = 0) -> Cell:
     """Unitary evolution network: a unitary matrix as a product of eight simple ones.
 
@@ -84,6 +85,7 @@ def urnn(hidden_size: int, *, bias: Bias = 0.0, permutation_seed: int = 0) -> Ce
     return Cell(2 * H, init, _learned, _project, step, prepare)
 
 
+@shown
 def full_capacity_urnn(hidden_size: int, *, bias: Bias = SMALL) -> Cell:
     """Unitary network of full capacity: any unitary matrix.
 
@@ -122,6 +124,7 @@ def full_capacity_urnn(hidden_size: int, *, bias: Bias = SMALL) -> Cell:
     return Cell(2 * H, init, _learned, _project, _step, prepare)
 
 
+@shown
 def eunn(hidden_size: int, *, capacity: int | None = 2, bias: Bias = -0.01) -> Cell:
     """Efficient unitary network: a unitary matrix as layers of rotations of two axes.
 

@@ -1,20 +1,4 @@
-"""The deferred engine: weight gradients formed outside the backward scan, for any step function.
-
-Automatic differentiation of a scan adds a matrix to the gradient of every weight at every step. Here the step is traced
-once and each place where a matrix that does not change over time meets something that does is found in its jaxpr:
-
-    z_t = ... + h_t U + x_t W + b
-
-The tangent of the scan is then written so that what the weights contribute stands outside the inner loop,
-
-    E_t = h_t dU + x_t dW + dx_t W + db       for several steps at once, one product for each matrix
-    dcarry_t, dy_t = J_t (dcarry_{t-1}, E_t)  step by step; J_t from the stored pre-activations, no product done again
-                                              (or, where h_t = tanh(z_t) recurs and is returned, from 1 - h_t^2)
-
-and transposing it, which JAX does, gives the backward pass: a scan that hands back dz_t, and dU = sum h_t' dz_t,
-dW = sum x_t' dz_t, db = sum dz_t, dx_t = dz_t W' formed for several steps at once. As only the tangent is written, both
-modes of differentiation, their compositions, vmap and shard_map work as everywhere.
-"""
+"""The tangent of a scan whose weights act outside its inner loop: what scan.py describes, written out."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,13 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
-from rnnjax.chunks import checkpoint_interval, chunk_size
-from rnnjax.engine.plan import SLOPES, Plan, Site, make_plan
-from rnnjax.jaxprs import Equation, Values, compute, needed, write_out
+from rnnjax.chunks import chunk_size
+from rnnjax.engine.plan import SLOPES, Plan, Site
+from rnnjax.jaxprs import Equation, Values, compute, needed
 
 Array = jax.Array
 ROWS_TIMES_MATRIX = (((1,), (0,)), ((), ()))
@@ -79,117 +61,23 @@ class Tangents(NamedTuple):
     inputs: dict[int, Any]
 
 
-def deferred_scan(step: Callable, carry: Any, inputs: Any, num_steps: int, reverse: bool, save: str) -> tuple[Any, Any]:
-    """`lax.scan(step, carry, inputs, num_steps, reverse)`; see the module for what becomes of its derivative.
-
-    Args:
-      save: "preactivations", "nothing" or "chunks", as in `unroll`.
-    """
-    if num_steps == 0:
-        return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
-    carry_leaves, carry_tree = jax.tree.flatten(carry)
-    input_leaves, input_tree = jax.tree.flatten(inputs)
-    one_step = jax.eval_shape(lambda leaves: [leaf[0] for leaf in leaves], input_leaves)
-    closed, out = jax.make_jaxpr(
-        lambda carry, x: step(jax.tree.unflatten(carry_tree, carry), jax.tree.unflatten(input_tree, x)),
-        return_shape=True,
-    )(carry_leaves, one_step)
-    structures = jax.tree.structure(out[0]), jax.tree.structure(out[1])
-    program = write_out(closed.jaxpr, len(carry_leaves), structures[0].num_leaves)
-    same = [a.strip_weak_type() for a in closed.out_avals[: len(carry_leaves)]] == [
-        jax.typeof(a).strip_weak_type() for a in carry_leaves
-    ]
-    if closed.effects or structures[0] != carry_tree or not same:
-        return lax.scan(step, carry, inputs, num_steps, reverse=reverse)
-
-    plan = make_plan(program, save_named=save != "nothing")
-    consts = dict(zip(program.consts, closed.consts, strict=True))
-    weights = compute(program, [weight.value for weight in plan.weights], consts)
-    run = _make_run(plan, num_steps, reverse, in_chunks=save == "chunks")
-    carry_leaves, ys = run(weights, list(closed.consts), carry_leaves, input_leaves)
-    return jax.tree.unflatten(carry_tree, carry_leaves), jax.tree.unflatten(structures[1], ys)
-
-
-def _make_run(plan: Plan, num_steps: int, reverse: bool, in_chunks: bool) -> Callable:
-    @jax.custom_jvp
-    def run(weights: list, consts: list, carry: list, inputs: list) -> tuple[list, list]:
-        carry, ys, _ = _forward(plan, weights, consts, carry, inputs, num_steps, reverse, keep=False)
-        return carry, ys
-
-    def rule(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        tangents = Tangents(*(_present(leaves) for leaves in tangents))
-        carry, ys, kept = _forward(plan, *primals, num_steps, reverse, keep=True)
-        tangent = _recomputed(lambda kept, tangents: _tangent(plan, kept, tangents, num_steps, reverse))
-        dcarry, dys = tangent(kept, tangents)
-        return (carry, ys), (_every(dcarry, carry), _every(dys, ys))
-
-    def rule_in_chunks(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        tangents = Tangents(*(_present(leaves) for leaves in tangents))
-        return _in_chunks(plan, *primals, tangents, num_steps, reverse)
-
-    run.defjvp(rule_in_chunks if in_chunks else rule, symbolic_zeros=True)
-    return run
-
-
-def _present(leaves: Sequence[Any]) -> dict[int, Any]:
-    return {i: leaf for i, leaf in enumerate(leaves) if not isinstance(leaf, SymbolicZero)}
-
-
-def _every(tangents: dict[int, Any], leaves: Sequence[Any]) -> list[Any]:
-    """Tangents of all leaves; those of integers are of the type that has no values."""
-    return [
-        tangents[i] if i in tangents else np.zeros(jnp.shape(leaf), jax.dtypes.float0) for i, leaf in enumerate(leaves)
-    ]
-
-
-def _floats(leaves: Sequence[Any]) -> list[int]:
+def floats(leaves: Sequence[Any]) -> list[int]:
     return [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
 
-def _narrowed(plan: Plan, weights: Sequence[Any]) -> list[Any]:
+def narrowed_weights(plan: Plan, weights: Sequence[Any]) -> list[Any]:
     return [w if kind.narrow is None else w.astype(kind.narrow) for w, kind in zip(weights, plan.weights, strict=True)]
 
 
-def _forward(
-    plan: Plan, weights: list, consts: list, carry: list, inputs: list, num_steps: int, reverse: bool, keep: bool
-) -> tuple[list, list, Kept | None]:
-    """The scan itself, and what it leaves for the tangent."""
-    program = plan.program
-    narrowed = _narrowed(plan, weights)
-    wanted = [*program.carry_out, *program.ys, *(plan.saved if keep else ())]
-
-    def bind(position: int, *values):
-        site = plan.sites.get(position)
-        if site is not None:
-            values = _with(values, site.weight_at, narrowed[site.weight])
-        return program.equations[position].bind(*values)
-
-    def step(carry, inputs):
-        known = zip((*program.consts, *program.carry, *program.inputs), (*consts, *carry, *inputs), strict=True)
-        outputs = compute(program, wanted, dict(known), bind)
-        after, rest = outputs[: len(carry)], outputs[len(carry) :]
-        before = {i: leaf for i, leaf in enumerate(carry) if i not in plan.shared} if keep else None
-        return [jnp.asarray(a, b.dtype) for a, b in zip(after, carry, strict=True)], (rest, before)
-
-    before_all = carry
-    carry, (rest, before) = lax.scan(step, carry, inputs, num_steps, reverse=reverse)
-    ys, saved = rest[: len(program.ys)], rest[len(program.ys) :]
-    if not keep:
-        return carry, ys, None
-    shared = {leaf: ys[i] for leaf, i in plan.shared.items()}
-    kept = Kept(weights, consts, before_all, inputs, before, shared, dict(zip(plan.saved, saved, strict=True)))
-    return carry, ys, kept
-
-
-def _with(values: Sequence[Any], position: int, value: Any) -> list[Any]:
+def replaced_at(values: Sequence[Any], position: int, value: Any) -> list[Any]:
     values = list(values)
     values[position] = value
     return values
 
 
-def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse: bool) -> tuple[dict, dict]:
+def scan_tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse: bool) -> tuple[dict, dict]:
     """Tangents of the final carry and of ys, from all of theirs."""
-    dcarry = {i: _or_zeros(tangents.carry.get(i), kept.carry[i]) for i in _floats(kept.carry)}
+    dcarry = {i: or_zeros(tangents.carry.get(i), kept.carry[i]) for i in floats(kept.carry)}
     size = deferred_steps(num_steps, kept.carry)
     count, rest = divmod(num_steps, size)
     parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
@@ -200,7 +88,7 @@ def _tangent(plan: Plan, kept: Kept, tangents: Tangents, num_steps: int, reverse
         stop = start + size * count
         dinputs = {i: leaf[start:stop].reshape(count, size, *leaf.shape[1:]) for i, leaf in tangents.inputs.items()}
         body = _chunk_tangent(plan, kept, tangents, start, size, num_steps, reverse)
-        dcarry, dys = lax.scan(_recomputed(body), dcarry, (jnp.arange(count), dinputs), count, reverse=reverse)
+        dcarry, dys = lax.scan(recomputed(body), dcarry, (jnp.arange(count), dinputs), count, reverse=reverse)
         pieces.append({i: leaf.reshape(size * count, *leaf.shape[2:]) for i, leaf in dys.items()})
     if len(pieces) == 1:
         return dcarry, pieces[0]
@@ -216,12 +104,12 @@ def deferred_steps(num_steps: int, carry: Sequence[Any]) -> int:
     return chunk_size(num_steps, 8 if rows <= 32 else 4)
 
 
-def _recomputed(body: Callable) -> Callable:
+def recomputed(body: Callable) -> Callable:
     """A body of a scan whose intermediates are not stored by the forward pass."""
     return jax.checkpoint(body, prevent_cse=False)
 
 
-def _or_zeros(tangent: Any, leaf: Any) -> Array:
+def or_zeros(tangent: Any, leaf: Any) -> Array:
     return jnp.zeros_like(leaf) if tangent is None else tangent
 
 
@@ -236,7 +124,7 @@ def _chunk_tangent(
     program = plan.program
     first = num_steps - 1 if reverse else 0
     consts = dict(zip(program.consts, kept.consts, strict=True))
-    narrowed = _narrowed(plan, kept.weights)
+    narrowed = narrowed_weights(plan, kept.weights)
     dconsts = {i: tangents.consts[i] for i in plan.direct_consts if i in tangents.consts}
 
     def step_values(t: Any) -> Values:
@@ -334,12 +222,12 @@ def _chunk_tangent(
                 values |= {program.consts[i]: leaf for i, leaf in consts.items()}
                 values |= {program.inputs[i]: leaf for i, leaf in inputs.items()}
                 after, ys = _replay(plan, values, narrowed, saved, sums, ends)
-                return {i: after[i] for i in _floats(after)}, {i: ys[i] for i in _floats(ys)}
+                return {i: after[i] for i in floats(after)}, {i: ys[i] for i in floats(ys)}
 
             _, outputs = jax.jvp(replay, (carry, zeros, *given), (dcarry, dsums, dconsts, dinputs))
             return outputs
 
-        return lax.scan(_recomputed(inner), dcarry, (jnp.arange(size), sums, direct), size, reverse=reverse)
+        return lax.scan(recomputed(inner), dcarry, (jnp.arange(size), sums, direct), size, reverse=reverse)
 
     return body
 
@@ -396,62 +284,22 @@ def _replay(
     """
     program = plan.program
 
-    def bind(position: int, *inputs):
+    def bind(position: int, *values: Any) -> Sequence[Any]:
+        inputs: Sequence[Any] = values
         equation, site = program.equations[position], plan.sites.get(position)
         if position in plan.by_output:
             y = ends[plan.by_output[position]]
             return [_with_slope(y, SLOPES[equation.primitive.name](y), *inputs)]
         if site is not None:
-            inputs = _with(inputs, site.weight_at, narrowed[site.weight])
+            inputs = replaced_at(inputs, site.weight_at, narrowed[site.weight])
             if site.is_product and not site.sees_carry:
-                inputs = _with(inputs, 1 - site.weight_at, lax.stop_gradient(inputs[1 - site.weight_at]))
+                inputs = replaced_at(inputs, 1 - site.weight_at, lax.stop_gradient(inputs[1 - site.weight_at]))
         outputs = equation.bind(*inputs)
         for i, value in enumerate(equation.outputs):
             if value in saved or value in sums:
                 parts = (outputs[i], sums[value]) if value in sums else (outputs[i],)
-                outputs = _with(outputs, i, _stand_in(saved.get(value, outputs[i]), parts))
+                outputs = replaced_at(outputs, i, _stand_in(saved.get(value, outputs[i]), parts))
         return outputs
 
     outputs = compute(program, [*program.carry_out, *program.ys], values, bind)
     return outputs[: len(program.carry_out)], outputs[len(program.carry_out) :]
-
-
-def _in_chunks(
-    plan: Plan,
-    weights: list,
-    consts: list,
-    carry: list,
-    inputs: list,
-    tangents: Tangents,
-    num_steps: int,
-    reverse: bool,
-) -> tuple[Any, Any]:
-    """The scan and its tangent, keeping one carry for about sqrt(T) steps; the steps between are run once more."""
-    size = checkpoint_interval(num_steps)
-    count, rest = divmod(num_steps, size)
-    parts = [(0, rest, 1), (rest, size, count)] if reverse else [(0, size, count), (count * size, rest, 1)]
-    dcarry = {i: _or_zeros(tangents.carry.get(i), carry[i]) for i in _floats(carry)}
-    pieces = []
-    for start, size, count in reversed(parts) if reverse else parts:
-        if size * count == 0:
-            continue
-
-        def cut(leaf):
-            return leaf[start : start + size * count].reshape(count, size, *leaf.shape[1:])
-
-        def run(carry, inputs):
-            after, ys, _ = _forward(plan, weights, consts, carry, inputs, size, reverse, keep=False)
-            return after, (ys, carry)
-
-        def tangent(dcarry, one):
-            carry, inputs, dinputs = one
-            _, _, kept = _forward(plan, weights, consts, carry, inputs, size, reverse, keep=True)
-            return _tangent(plan, kept, tangents._replace(carry=dcarry, inputs=dinputs), size, reverse)
-
-        chunks = [cut(leaf) for leaf in inputs]
-        carry, (ys, starts) = lax.scan(run, carry, chunks, count, reverse=reverse)
-        dinputs = {i: cut(leaf) for i, leaf in tangents.inputs.items()}
-        dcarry, dys = lax.scan(_recomputed(tangent), dcarry, (starts, chunks, dinputs), count, reverse=reverse)
-        pieces.append(jax.tree.map(lambda leaf: leaf.reshape(size * count, *leaf.shape[2:]), (ys, dys)))
-    ys, dys = jax.tree.map(lambda *leaves: jnp.concatenate(leaves[:: -1 if reverse else 1]), *pieces)
-    return (carry, ys), (_every(dcarry, carry), _every(dys, ys))

@@ -37,7 +37,7 @@ class Horizon(NamedTuple):
     censored: bool  # longer than the sequence it was measured on, so an extrapolation
 
 
-def growth_rate(log_norms: Array) -> float:
+def growth_rate(log_norms: Array | np.ndarray) -> float:
     """The slope of the logarithms [T] of norms d_k against the lag k = 1..T, in natural logarithms per step.
 
     By least squares over the lags k >= T/4 with d_k > 1e-30 (over all such lags, should fewer than two of them reach
@@ -84,7 +84,7 @@ class HorizonInterval(NamedTuple):
     num_examples: int  # of each seed
 
 
-def horizon_interval(log_norms: Array) -> HorizonInterval:
+def horizon_interval(log_norms: Array | np.ndarray) -> HorizonInterval:
     """The horizon over seeds and data, from log norms [seeds, T, examples] or of one seed [T, examples].
 
     Over several seeds: growth rates are fitted seed by seed to the mean over the examples, and their mean has the
@@ -95,18 +95,18 @@ def horizon_interval(log_norms: Array) -> HorizonInterval:
     Raises:
       ValueError: an array that is neither [seeds, T, examples] nor [T, examples].
     """
-    log_norms = np.asarray(log_norms, np.float64)
-    if log_norms.ndim == 2:
-        log_norms = log_norms[None]
-    if log_norms.ndim != 3:
-        raise ValueError(f"log_norms must be [seeds, T, examples] or [T, examples], got shape {log_norms.shape}")
-    num_seeds, num_lags, num_examples = log_norms.shape
+    norms = np.asarray(log_norms, np.float64)
+    if norms.ndim == 2:
+        norms = norms[None]
+    if norms.ndim != 3:
+        raise ValueError(f"log_norms must be [seeds, T, examples] or [T, examples], got shape {norms.shape}")
+    num_seeds, num_lags, num_examples = norms.shape
     if num_seeds > 1:
-        rates = np.array([growth_rate(_mean(one)) for one in log_norms])
+        rates = np.array([growth_rate(_mean(one)) for one in norms])
         rate, (low, high) = float(np.mean(rates)), student(rates)
     else:
-        rate = growth_rate(_mean(log_norms[0]))
-        low, high = _resampled(log_norms[0])
+        rate = growth_rate(_mean(norms[0]))
+        low, high = _resampled(norms[0])
     steps = steps_of(rate)
     ends = steps_of(low), steps_of(high)
     return HorizonInterval(steps, *ends, bool(steps > num_lags), num_seeds, num_examples)

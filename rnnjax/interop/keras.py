@@ -110,7 +110,8 @@ def _one_direction(arrays: list[np.ndarray], where: str, reset_after: bool) -> P
         raise ValueError(f"{where}bias has shape {b.shape}, but {GATES[num_gates]} of {H} units needs {wanted}")
     if num_gates == 3:
         return _gru(W, U, b)
-    return (ElmanParams if num_gates == 1 else LSTMParams)(*map(jnp.asarray, (W, U, b)))
+    made = [jnp.asarray(array) for array in (W, U, b)]
+    return ElmanParams(*made) if num_gates == 1 else LSTMParams(made[0], made[1], made[2])
 
 
 def _gru(W: np.ndarray, U: np.ndarray, b: np.ndarray) -> GRUParams:

@@ -114,7 +114,8 @@ def _key(rngs: nnx.Rngs | nnx.RngStream | Array) -> Array:
 
 
 def _check_params(params: Any, wanted: Any) -> None:
-    given, needed = jax.tree.structure(params), jax.tree.structure(wanted)
+    structures: Any = jax.tree.structure(params), jax.tree.structure(wanted)
+    given, needed = structures
     if given != needed:
         raise ValueError(f"the params have the structure {given}, but this cell's is {needed}")
     leaves = jax.tree.leaves_with_path(wanted)

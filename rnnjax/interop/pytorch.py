@@ -41,7 +41,7 @@ def from_pytorch(weights: dict[str, Any], *, prefix: str = "") -> Any:
       ValueError: a weight is missing, or has a shape that fits none of the three.
     """
     weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    layers = []
+    layers: list[Any] = []
     while not layers or f"weight_ih_l{len(layers)}" in weights:
         layer = f"l{len(layers)}"
         forward = _one_direction(weights, layer, prefix)
@@ -69,7 +69,7 @@ def to_pytorch(params: Any, *, bidirectional: bool = False, prefix: str = "") ->
       ValueError: the params are of a cell PyTorch does not have (peepholes, gates removed, reset before the product).
     """
     single = isinstance(params, Params) or (bidirectional and all(isinstance(p, Params) for p in params))
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for k, layer in enumerate((params,) if single else params):
         directions = layer if bidirectional else (layer,)
         if len(directions) != 1 + bidirectional or not all(isinstance(p, Params) for p in directions):
@@ -103,10 +103,10 @@ def _one_direction(weights: dict[str, Any], layer: str, prefix: str) -> Params:
         b_hn = b_h[2 * H :]
         b = b + np.concatenate([b_h[: 2 * H], np.zeros_like(b_hn)])
         return GRUParams(*map(jnp.asarray, (W, U, b, b_hn)))
-    W, U, b = map(jnp.asarray, (W, U, b + b_h))
+    arrays = [jnp.asarray(array) for array in (W, U, b + b_h)]
     if num_gates == 1:
-        return ElmanParams(W, U, b)
-    return LSTMParams(W, U, b, W_proj=None if W_proj is None else jnp.asarray(W_proj))
+        return ElmanParams(*arrays)
+    return LSTMParams(arrays[0], arrays[1], arrays[2], W_proj=None if W_proj is None else jnp.asarray(W_proj))
 
 
 def _check_shapes(prefix: str, layer: str, **arrays: tuple[np.ndarray, tuple[int, ...]]) -> None:
@@ -136,7 +136,8 @@ def _check_supported(p: Params) -> None:
         raise ValueError("PyTorch's GRU resets after the recurrent product: there is no weight for `gru_reset_before`")
     if isinstance(p, LSTMParams) and (p.peephole is not None or p.R is not None):
         raise ValueError("PyTorch's LSTM has no peepholes and no gate recurrence")
-    H = p.U.shape[0] if getattr(p, "W_proj", None) is None else p.W_proj.shape[0]
+    W_proj = p.W_proj if isinstance(p, LSTMParams) else None
+    H = p.U.shape[0] if W_proj is None else W_proj.shape[0]
     num_gates = {ElmanParams: 1, GRUParams: 3, LSTMParams: 4}[type(p)]
     if p.U.shape[1] != num_gates * H:
         raise ValueError(

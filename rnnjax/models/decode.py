@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.models.model import Model
 from rnnjax.compiling import compiler_options
+from rnnjax.models.model import Model
 
 BLOCK = 32  # tokens in one call: what is printed at once
 
@@ -173,9 +173,9 @@ def generate(
     for at in range(0, total, BLOCK):
         part = slice(at, at + BLOCK)
         state, tokens = decoder.block(params, state, keys, forced[part], temperature[part], options)
-        tokens, new = np.asarray(tokens), []
+        written, new = np.asarray(tokens), []
         for i, text in enumerate(texts):
-            drawn = tokens[wanted[part, i], i].tolist()
+            drawn = written[wanted[part, i], i].tolist()
             new.append(drawn[: drawn.index(decoder.end)] if decoder.end in drawn else drawn)
             text += new[-1]
         tell(new)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell
-from rnnjax.wrappers.layers import Layer, layer
 from rnnjax.initializers import Initializer, glorot_uniform
+from rnnjax.wrappers.layers import Layer, layer
 
 OUTPUTS = ("last", "mean", "max", "attention", "all")
 

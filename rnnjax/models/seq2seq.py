@@ -23,11 +23,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.cell import Array, Cell
-from rnnjax.wrappers.layers import Layer, layer
 from rnnjax.errors import unknown
 from rnnjax.initializers import glorot_uniform
 from rnnjax.models.model import Embedding
 from rnnjax.unrolling import unroll
+from rnnjax.wrappers.layers import Layer, layer
 
 END = 0
 ATTENTION = ("none", "general", "additive")
@@ -172,7 +172,8 @@ def _init_attention(key: Array, attention: str, size: int, memory_size: int) -> 
 def _init_bridge(key: Array, final: Any, initial: Any) -> list[tuple[Array, Array]] | None:
     """(W, b) for each leaf of the decoder's carry; None where the encoder's is one already."""
     shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(carry)] for carry in (final, initial)]
-    if jax.tree.structure(final) == jax.tree.structure(initial) and shapes[0] == shapes[1]:
+    structures: list[Any] = [jax.tree.structure(carry) for carry in (final, initial)]
+    if structures[0] == structures[1] and shapes[0] == shapes[1]:
         return None
     width = sum(leaf.size for leaf in jax.tree.leaves(final))
     leaves = jax.tree.leaves(initial)

@@ -27,7 +27,7 @@ class Learning(NamedTuple):
 
     params: Any
     optimizer: Any
-    step: Array
+    step: Any
     carry: Any = ()  # of the recurrent network where it is handed from batch to batch, leaves [batch, ...]
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, dense, name, recur
+from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown
 from rnnjax.initializers import Initializer, glorot_uniform, orthogonal
 
 Activation = Callable[[Array], Array]
@@ -57,6 +57,7 @@ def _check_sizes(sizes: tuple[int, ...]) -> None:
         check_size(size=size)
 
 
+@shown
 def deep_input(
     cell: Cell, *sizes: int, activation: Activation = jnp.tanh, kernel_init: Initializer = glorot_uniform
 ) -> Cell:
@@ -92,6 +93,7 @@ def deep_input(
     )
 
 
+@shown
 def deep_output(
     cell: Cell, *sizes: int, activation: Activation = jnp.tanh, kernel_init: Initializer = glorot_uniform
 ) -> Cell:
@@ -129,6 +131,7 @@ def deep_output(
     )
 
 
+@shown
 def deep_transition(
     cell: Cell,
     *,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, intercept_recur
+from rnnjax.cell import Array, Cell, intercept_recur, shown
 from rnnjax.wrappers.probe import recurrent_widths
 
 
@@ -21,6 +21,7 @@ class ZoneoutCarry(NamedTuple):
     t: Array  # [*B], steps so far: with the key they give each step its mask
 
 
+@shown
 def zoneout(cell: Cell, rates: Any = 0.1) -> Cell:
     """Zoneout: at each step each unit of the carry keeps its former value with some probability.
 
@@ -95,6 +96,7 @@ class Masks(NamedTuple):
     recurrent: dict[int, Array] | None  # by width of what meets a recurrent matrix
 
 
+@shown
 def dropout(cell: Cell, *, inputs: float = 0.0, outputs: float = 0.0, recurrent: float = 0.0) -> Cell:
     """Variational dropout: the same units are left out at every step of a sequence, others in each sequence.
 

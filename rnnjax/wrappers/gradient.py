@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.cell import Array, Cell, check_size, where_each
+from rnnjax.cell import Array, Cell, check_size, shown, where_each
 from rnnjax.errors import unknown
 from rnnjax.initializers import Initializer, glorot_uniform, identity, orthogonal, per_gate, rotations
 from rnnjax.wrappers.probe import square_recurrent
@@ -20,6 +20,7 @@ STARTS: dict[str, Initializer] = {
 }
 
 
+@shown
 def recurrent_start(cell: Cell, start: str, scale: float = 1.0) -> Cell:
     """Other initial values of the square recurrent matrices, block by block where gates are packed; the rest as it is.
 
@@ -52,6 +53,7 @@ class TruncatedCarry(NamedTuple):
     t: Array  # [*B], steps so far
 
 
+@shown
 def truncated(cell: Cell, steps: int) -> Cell:
     """Truncated backpropagation through time: no gradient goes through the carry at every `steps`-th step.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell
+from rnnjax.cell import Array, Cell, shown
 from rnnjax.unrolling import unroll
 
 
@@ -22,8 +22,13 @@ class Layer(NamedTuple):
     output_size: int
     init: Callable[..., Any]
     apply: Callable[..., Any]
+    text: str = ""  # the call that made it
+
+    def __repr__(self) -> str:
+        return self.text or f"layer of {self.output_size} outputs"
 
 
+@shown
 def layer(cell: Cell | Layer, **options) -> Layer:
     """A cell as a Layer: its `unroll`, with options of `unroll` (save, project, reverse, ...) fixed here."""
     if isinstance(cell, Layer):
@@ -37,6 +42,7 @@ def layer(cell: Cell | Layer, **options) -> Layer:
     return Layer(cell.output_size, cell.init, apply)
 
 
+@shown
 def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Layer:
     """One cell over the sequence in each direction; outputs side by side, [T, *B, O_forward + O_backward].
 
@@ -67,6 +73,7 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
     return Layer(sum(c.output_size for c in cells), init, apply)
 
 
+@shown
 def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
     """Layers on top of each other: a Cell when all are cells (it decodes step by step), else a Layer.
 
@@ -92,25 +99,26 @@ def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
     def joined(ys: list[Array]) -> Array:
         return jnp.concatenate(ys, axis=-1) if skip else ys[-1]
 
-    if not all(isinstance(one, Cell) for one in layers):
+    cells = [one for one in layers if isinstance(one, Cell)]
+    if len(cells) < len(layers):
         return _stack_of_layers([layer(one) for one in layers], output_size, init, see, joined)
 
     def initial_carry(params, batch_shape: tuple[int, ...] = ()):
-        return tuple(c.initial_carry(p, batch_shape) for c, p in zip(layers, params, strict=True))
+        return tuple(c.initial_carry(p, batch_shape) for c, p in zip(cells, params, strict=True))
 
     def prepare(params, key: Array | None = None, input_shape: tuple[int, ...] = ()):
         shapes = [(*input_shape[:-1], size) for size in input_sizes(*input_shape[-1:] or (0,))]
         return tuple(
-            c.prepare(p, k, shape) for c, p, k, shape in zip(layers, params, _keys(key, layers), shapes, strict=True)
+            c.prepare(p, k, shape) for c, p, k, shape in zip(cells, params, _keys(key, cells), shapes, strict=True)
         )
 
     def project(p, x: Array):
-        return layers[0].project(p[0], x), x if skip else None
+        return cells[0].project(p[0], x), x if skip else None
 
     def step(p, carry, z):
         z, x = z
         carries, ys = [], []
-        for cell, p_cell, carry_cell in zip(layers, p, carry, strict=True):
+        for cell, p_cell, carry_cell in zip(cells, p, carry, strict=True):
             if ys:
                 z = cell.project(p_cell, see(x, ys[-1]))
             new, y = cell.step(p_cell, carry_cell, z)
@@ -118,7 +126,7 @@ def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
             ys.append(y)
         return tuple(carries), joined(ys)
 
-    linear = all(c.linear for c in layers)
+    linear = all(c.linear for c in cells)
     return Cell(output_size, init, initial_carry, project, step, prepare, linear)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.cell import Array, Cell, check_positive, intercept_recur
+from rnnjax.cell import Array, Cell, check_positive, intercept_recur, shown
 from rnnjax.jaxprs import recurrent_leaves
 from rnnjax.leaves import joint_norm
 from rnnjax.wrappers.probe import square_recurrent, try_one_step
@@ -19,6 +19,7 @@ class WeightNormed(NamedTuple):
     gains: Any
 
 
+@shown
 def weight_norm(cell: Cell) -> Cell:
     """Weight normalisation of the recurrent matrices: the length and the direction of each unit's weights apart.
 
@@ -66,6 +67,7 @@ class Normed(NamedTuple):
     gains: tuple[Array, ...]
 
 
+@shown
 def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
     """Layer normalisation of every recurrent product, before input and bias are added to it.
 
@@ -116,6 +118,7 @@ def layer_norm(cell: Cell, *, epsilon: float = 1e-5) -> Cell:
 SQUARINGS = 12  # of UᵀU: 2¹² steps of power iteration
 
 
+@shown
 def spectral_norm(cell: Cell, limit: float = 1.0) -> Cell:
     """Spectral norm control: every square recurrent matrix rescaled to a largest singular value of `limit`.
 

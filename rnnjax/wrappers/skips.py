@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.cell import Array, Cell, check_size, intercept_recur, zeros
+from rnnjax.cell import Array, Cell, check_size, intercept_recur, shown, zeros
 from rnnjax.initializers import Initializer, glorot_uniform
 from rnnjax.leaves import followed, inexact_leaves
 
 
+@shown
 def residual(cell: Cell) -> Cell:
     """The input added to the output, yₜ = xₜ + cell(xₜ): layers of one size can be stacked deep.
 
@@ -39,6 +40,7 @@ def residual(cell: Cell) -> Cell:
     return cell._replace(init=init, project=project, step=step)
 
 
+@shown
 def dilated(cell: Cell, dilation: int) -> Cell:
     """A cell whose state is that of d steps before: d networks with the same parameters, taking turns.
 
@@ -64,6 +66,7 @@ def dilated(cell: Cell, dilation: int) -> Cell:
     return cell._replace(initial_carry=initial_carry, step=step, linear=False)
 
 
+@shown
 def leaky_integration(cell: Cell, alpha: float) -> Cell:
     """Leaky integration: the carry moves towards what the cell makes of it, by a share α a step.
 
@@ -104,6 +107,7 @@ class SkipCarry(NamedTuple):
     past: tuple[Array, ...]  # by product, [*B, skip - 1, H]: what met its matrix in the steps before, the oldest first
 
 
+@shown
 def skip_through_time(cell: Cell, skip: int, *, recurrent_init: Initializer = glorot_uniform) -> Cell:
     """Skip connections through time: whatever meets a recurrent matrix also comes from `skip` steps back.
 

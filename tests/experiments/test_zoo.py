@@ -12,7 +12,7 @@ from experiments.sweep.table import summary
 from experiments.zoo import cell_table, reading as zoo_report
 from rnnjax.cells import CELLS
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "rnnjax" / "cells" / "README.md"
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "indrnn"])
@@ -90,15 +90,6 @@ def test_several_tasks_and_lags_of_which_some_are_missing(tmp_path):
     assert "| > 150 | 1 |" in lines[2]
     assert "| part | 50 | – | 1 of 1 (3 not run) | 0.5 % |" in lines[5]
     zoo_report.reach_by_cost(ranked).savefig(tmp_path / "plot.png")
-    runs.to_csv(tmp_path / "runs.csv", index=False)
-    reach = cell_table.zoo_reach(tmp_path)
-    assert reach == {
-        "far": "recall ≥ 150, adding 50",
-        "near": "recall 50, adding 50",
-        "none": "recall < 50, adding < 50",
-        "part": "recall ≥ 50",
-        "also": "recall 50, adding < 50",
-    }
 
 
 def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
@@ -122,11 +113,9 @@ def test_the_readme_names_every_cell_as_its_docstring_and_its_step_do():
     """Fails where a cell is new or changed: `python -m experiments.zoo.cell_table` writes the table anew."""
     text = README.read_text(encoding="utf-8")
     shown = text.partition(cell_table.BEGIN)[2].partition(cell_table.END)[0].strip().splitlines()
-    expected = cell_table.table({}).splitlines()
-    without_scores = [line.rsplit("|", 2)[0] for line in shown]
-    assert without_scores == [line.rsplit("|", 2)[0] for line in expected]
+    assert shown == cell_table.table().splitlines()
 
 
 def test_a_readme_without_marks_is_refused():
     with pytest.raises(ValueError, match="lacks the marks"):
-        cell_table.with_table("# rnnjax", {})
+        cell_table.with_table("# rnnjax")

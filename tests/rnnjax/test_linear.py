@@ -15,7 +15,7 @@ from rnnjax.unrolling import LINEAR_KINDS
 
 B, I, H = 3, 2, 3
 OPTIONS = {"s4d": {"state_size": 4}, "s5": {"state_size": 4}, "linear_lmu": {"order": 4, "theta": 20.0}}
-OPTIONS["selective_ssm"] = {"state_size": 2}
+OPTIONS |= {label: {"state_size": 2} for label in ("selective_ssm", "ssd", "longhorn")}
 LINEAR = [label for label, factory in CELLS.items() if factory(H).linear]
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 

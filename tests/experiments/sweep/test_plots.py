@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.shared.looks import style
 from experiments.sweep.plots import write as plots
 from experiments.sweep.report import write_report
 from tests.experiments.sweep.test_table import run
@@ -68,7 +69,7 @@ def test_what_was_not_recorded_is_not_drawn(tmp_path):
 
 
 def test_a_variant_looks_the_same_everywhere_and_unlike_the_others():
-    looks = plots.style([str(i) for i in range(32)])
+    looks = style([str(i) for i in range(32)])
     assert len({tuple(map(str, look.values())) for look in looks.values()}) == 32
 
 

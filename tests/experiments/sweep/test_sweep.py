@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 # The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
 DRIVER = """
 import sys
-from experiments import runner, sweep
+from experiments.sweep import main as sweep, run as runner
 runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder):

@@ -1,11 +1,11 @@
-"""Linear attention, DeltaNet and mLSTM against their papers' equations."""
+"""Linear attention and mLSTM against their papers' equations."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import delta_net, linear_attention, mlstm, unroll
+from rnnjax import linear_attention, mlstm, unroll
 from tests.reference import sigmoid
 from tests.rnnjax.cells.agree import B, I, T, agree, random_like
 
@@ -43,15 +43,6 @@ def linear_attention_step(qkv, numbers, state):
     return [S, n], S @ elu_1(q) / (n @ elu_1(q))
 
 
-def delta_net_step(qkv, numbers, state):
-    q, k, v = qkv
-    (S,) = state
-    q, k = (a * sigmoid(a) / np.linalg.norm(a * sigmoid(a)) for a in (q, k))
-    beta = sigmoid(numbers[0])
-    S = S @ (np.eye(D) - beta * np.outer(k, k)) + beta * np.outer(v, k)
-    return [S], S @ q
-
-
 def mlstm_step(qkvo, numbers, state, log_f=lambda a: np.log(sigmoid(a))):
     q, k, v, o = qkvo
     k = k / np.sqrt(D)
@@ -75,10 +66,6 @@ def test_linear_attention_agrees_with_its_paper():
     agree(cell, head_by_head(linear_attention_step), carry=carry)
 
 
-def test_delta_net_agrees_with_its_paper():
-    agree(delta_net(H, num_heads=HEADS), head_by_head(delta_net_step))
-
-
 @pytest.mark.parametrize("exponential", [False, True])
 def test_mlstm_agrees_with_its_paper(exponential):
     log_f = {"log_f": lambda a: a} if exponential else {}
@@ -92,7 +79,6 @@ def test_number_of_parameters(num_heads):
         leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda: cell.init(jax.random.key(0), I)))
     )
     assert count(linear_attention(H, num_heads=num_heads)) == 3 * H * (I + 1)
-    assert count(delta_net(H, num_heads=num_heads)) == (3 * H + num_heads) * (I + 1)
     assert count(mlstm(H, num_heads=num_heads)) == (4 * H + 2 * num_heads) * (I + 1)
 
 
@@ -143,24 +129,13 @@ def test_mlstm_stays_finite_where_its_gates_overflow():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_delta_net_replaces_what_a_key_held():
-    """With beta = 1, reading with the key just written gives the value just written."""
-    cell = delta_net(H)
-    params = random_params(cell)
-    W, b = params.W.copy(), params.b.copy()
-    W[:, :H], b[:H] = W[:, H : 2 * H], b[H : 2 * H]  # q = k
-    W[:, -1], b[-1] = 0.0, 50.0
-    values = (XS @ W + b)[:, 2 * H : 3 * H]
-    np.testing.assert_allclose(run(cell, params._replace(W=W, b=b), XS), values, atol=2e-5)
-
-
 def test_initial_gates_of_mlstm():
     params = mlstm(H, num_heads=3).init(jax.random.key(0), I)
     assert np.all(np.asarray(params.W[:, 4 * H :]) == 0)
     np.testing.assert_allclose(params.b[-3:], [3.0, 4.5, 6.0])
 
 
-@pytest.mark.parametrize("factory", [linear_attention, delta_net, mlstm])
+@pytest.mark.parametrize("factory", [linear_attention, mlstm])
 def test_refuses_heads_that_do_not_divide(factory):
     with pytest.raises(ValueError, match="hidden_size must be a multiple of num_heads = 4, got 6"):
         factory(6, num_heads=4)
