@@ -242,16 +242,17 @@ def _from_json(field: Field, value: Any, trust_code: bool) -> Any:
     return value
 
 
-def plain(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON holds them: infinities and paths are texts."""
-    texts = {math.inf: "inf", -math.inf: "-inf"}
-
-    def one(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [one(element) for element in value]
-        return str(value) if isinstance(value, Path) else texts.get(value, value)
-
-    return {name: one(value) for name, value in vars(settings).items()}
+def plain(value: Any) -> Any:
+    """A dataclass, a mapping or a value as JSON holds it: infinities and paths are texts."""
+    if dataclasses.is_dataclass(value):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return str(value) if isinstance(value, Path) else value
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,7 @@
-"""python -m experiments.sweep [NAME]: run a sweep, or go on with it, and leave a table."""
+"""A sweep planned, changed as the command line says, and executed."""
 
-import argparse
 import dataclasses
-import importlib
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,95 +17,45 @@ from rich.table import Table
 
 from experiments.shared.cells import with_options
 from experiments.shared.provenance import command
-from experiments.shared.start import start
 from experiments.sweep.folder import Folder
+from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
 from experiments.sweep.run import run
+from experiments.sweep.settings import Options
 from experiments.sweep.spec import FIELDS, Sweep, parse_field
 from experiments.sweep.table import live_table
-from rnnjax.errors import unknown
 
-DEFAULT = "lstm_gates"
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
 
-SWEEPS = (
-    "lstm_gates",
-    "forget_bias",
-    "gru_gates",
-    "zoo",
-    "mnist_pixels",
-    "remedies",
-)  # each a file of this folder that holds a SWEEP
-
-
-def load(name: str) -> Sweep:
-    """The SWEEP of this name."""
-    if name not in SWEEPS:
-        raise ValueError(unknown("sweep", name, SWEEPS))
-    return importlib.import_module(f"experiments.{name}").SWEEP
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__, allow_abbrev=False)
-    p.add_argument("name", nargs="?", default=DEFAULT, help=f"the sweep to run (default {DEFAULT}); --list shows all")
-    p.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
-    p.add_argument("--dry-run", action="store_true", help="show the trials, their number and a cost estimate, and stop")
-    p.add_argument("--full", action="store_true", help="at the size that is reported, not the quick one")
-    several = {"nargs": "+", "default": [], "action": "extend"}
-    set_help = "set a field of every trial, or an option of every cell"
-    p.add_argument("--set", **several, metavar="KEY=VALUE", help=set_help)
-    axis_help = "run every one of these values, in place of the axis of that name"
-    p.add_argument("--axis", **several, metavar="KEY=V1,V2", help=axis_help)
-    cell_help = "one more cell in the table: a name, or my_module:my_factory; options as in lstm:forget_bias=2"
-    p.add_argument("--cell", action="append", default=[], metavar="CELL", help=cell_help)
-    p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
-    p.add_argument("--out", metavar="DIR", help="results folder (default results/NAME-quick, with --full results/NAME)")
-    p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run_sweep, parser(), argv, threads_per_core=4)
-
-
-def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    if args.list:
-        list_sweeps(console)
-        return
-    sweep = load(args.name)
-    sweep = adjusted(sweep.at_full_size() if args.full else sweep, args)
-    folder = Folder(args.out or os.path.join("results", args.name if args.full else f"{args.name}-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
-    if args.dry_run:
+def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Plan a sweep, and show the plan or execute it."""
+    sweep = load(options.sweep)
+    sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
+    folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
+    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
+    if options.dry_run:
         show_plan(console, sweep, planned)
         return
     folder.prepare(sweep, command("experiments.sweep", argv))
     execute(console, sweep, planned, folder)
 
 
-def list_sweeps(console: Console) -> None:
-    for name in SWEEPS:
-        sweep = load(name)
-        console.print(f"[bold]{name}[/bold]  ({len(sweep.trials())} trials, more with --full)\n    {sweep.question}")
-
-
-def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
+def adjusted(sweep: Sweep, options: Options) -> Sweep:
     """The sweep with --set, --axis, --cell and --seeds applied.
 
     Raises:
       ValueError: text that is not KEY=VALUE, an unknown key, or a value of another type.
     """
     base, axes = sweep.base, dict(sweep.axes)
-    axis_texts = [_key_and_values(text, "--axis") for text in args.axis]
+    axis_texts = [_key_and_values(text, "--axis") for text in options.axis]
     for key, values in axis_texts:
         if key in FIELDS:  # a value that sets other fields with it keeps doing so
             bundles = {v[key]: v for v in axes.get(key, ()) if isinstance(v, Mapping) and key in v}
             parsed = [parse_field(key, value) for value in values]
             axes[key] = [bundles.get(value, value) for value in parsed]
-    for text in args.set:
+    for text in options.set:
         key, (value,) = _key_and_values(text, "--set", most=1)
         if key in FIELDS:
             parsed = parse_field(key, value)
@@ -122,12 +68,10 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
         if key not in FIELDS:
             cells = axes.get("cell", [base.cell])
             axes["cell"] = [with_options(cell, {key: value}) for cell in cells for value in values]
-    if args.cell:
-        axes["cell"] = [*axes.get("cell", [base.cell]), *args.cell]
-    if args.seeds is not None:
-        if args.seeds < 1:
-            raise ValueError(f"--seeds {args.seeds} must be at least 1")
-        axes["seed"] = range(args.seeds)
+    if options.cell:
+        axes["cell"] = [*axes.get("cell", [base.cell]), *options.cell]
+    if options.seeds is not None:
+        axes["seed"] = range(options.seeds)
     return dataclasses.replace(sweep, base=base, axes=axes)
 
 
@@ -216,7 +160,3 @@ def execute(
     if not drawing:
         console.print(table())
     console.print(f"table, plots and report: {report}\none row per trial and seed: {folder.path / 'runs.csv'}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

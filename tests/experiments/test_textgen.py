@@ -278,8 +278,8 @@ def brief():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"NUM_TEXTS": 2, "LENGTH": 120, "SAMPLE_LENGTH": 40, "SPEED_BATCHES": (1,)}.items():
             patch.setattr(textgen_results, name, value)
-        patch.setattr(textgen, "NUM_KNOWN", 3)
-        patch.setattr(textgen, "LENGTH_KNOWN", 60)
+        patch.setattr(program, "NUM_KNOWN", 3)
+        patch.setattr(program, "LENGTH_KNOWN", 60)
         yield
 
 

@@ -1,10 +1,8 @@
-"""Settings: types and bounds from Python, JSON and the command line; presets, labels, what --help says and how soon."""
+"""Settings: types and bounds from Python, JSON and the command line; presets, labels, what --help says."""
 
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -38,8 +36,6 @@ from experiments.shared.settings import (
 )
 from experiments.shared.start import start
 from rnnjax.training.optimizers import OPTIMIZERS, SCHEDULES
-
-ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -381,34 +377,3 @@ def test_a_name_that_is_no_preset_may_be_something_else():
     assert command.read(["small"]).settings == Settings()
     with pytest.raises(ValueError, match="neither a preset nor a file: my"):
         command.read(["my"])
-
-
-# --- how soon ---------------------------------------------------------------------------------------------------------
-
-PROGRAMS = (
-    "experiments.addition.main",
-    "experiments.addition.seeds",
-    "experiments.classify.main",
-    "experiments.forecast.main",
-    "experiments.gradients.main",
-    "experiments.music.main",
-    "experiments.seq2seq.main",
-    "experiments.textgen.main",
-)
-HEAVY = ("jax", "pandas", "matplotlib", "flax", "orbax", "scipy", "datasets")
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_help_and_list_import_nothing_heavy(program):
-    code = f"""if True:
-        import sys
-        from {program} import COMMAND, main
-        for word in ["--help", "--list"] if getattr(COMMAND, "presets", None) else ["--help"]:
-            try:
-                main([word])
-            except SystemExit as end:
-                assert end.code == 0
-        print(sorted(set({HEAVY!r}) & set(sys.modules)))
-    """
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "[]"

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.sweep import main as sweep
+from experiments.sweep import command, main as sweep
+from experiments.sweep.settings import SWEEPS
 from experiments.sweep.spec import Sweep, Trial
 
 ROOT = Path(__file__).parents[3]
 # The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
 DRIVER = """
 import sys
-from experiments.sweep import main as sweep, run as runner
+from experiments.sweep import command, main as sweep, run as runner
 runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder):
@@ -28,7 +29,7 @@ def telling(planned, folder):
         print("at", progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
         yield progress
 sweep.run = telling
-sys.exit(sweep.main())
+sys.exit(command.main())
 """
 SIZES = ["--set", "num_steps=12", "eval_every=2", "hidden_size=2", "batch_size=4", "num_validation=20", "num_test=20"]
 TWO = [*SIZES, "--axis", "seq_len=3", "cell=elman,elman:activation=softsign", "learning_rate=0.01,1e38"]
@@ -80,7 +81,7 @@ def until(process, pattern) -> list[str]:
 
 def here(capsys, *arguments) -> tuple[int, str]:
     """The command in this process: exit code, and what it said, in one line (errors: on stderr)."""
-    code = sweep.main([str(word) for word in arguments])
+    code = command.main([str(word) for word in arguments])
     said = capsys.readouterr()
     return code, " ".join((said.err if code else said.out).split())
 
@@ -252,7 +253,7 @@ def test_a_cell_of_ones_own_more_seeds_and_a_changed_spec(tmp_path, monkeypatch,
 def test_the_list(capsys):
     code, said = here(capsys, "--list")
     assert code == 0
-    assert all(f"{name} (" in said for name in sweep.SWEEPS)
+    assert all(f"{name} (" in said for name in SWEEPS)
     assert "Which parts of the LSTM let it learn across long lags?" in said
 
 
@@ -268,8 +269,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
 
 def test_settings_reach_every_part_of_a_sweep():
     def trials(*words):
-        args = sweep.parser().parse_args(words)
-        return sweep.adjusted(example, args).trials()
+        return sweep.adjusted(example, command.COMMAND.read(words).options).trials()
 
     several = ({"task": "recall", "num_steps": 200}, {"task": "adding", "num_steps": 300})
     axes = {"task": several, "cell": ("elman", "gru"), "seed": range(3)}
@@ -346,9 +346,7 @@ def test_bad_input_is_refused_before_work_starts(arguments, message, tmp_path, c
 
 
 def test_an_unknown_option_of_the_command(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        sweep.main(["--no-such-option"])
-    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+    assert here(capsys, "--no-such-option") == (2, "error: unknown option '--no-such-option'; --help shows all")
 
 
 @pytest.mark.parametrize(
