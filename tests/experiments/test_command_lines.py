@@ -37,6 +37,7 @@ HEAVY = ("jax", "pandas", "matplotlib", "flax", "orbax", "scipy", "datasets")
 NEEDED = {
     "experiments.compare.main": ["a", "b"],
     "experiments.gradients.main": ["lstm"],
+    "experiments.music.main": ["--data-dir", "d"],
     "experiments.seq2seq.main": ["reverse"],
     "experiments.textgen.main": ["train", "--model", "m"],
 }
@@ -51,7 +52,8 @@ REFUSED = {
     "held_out": ("0", "1", "-0.1", "nan"),
     "train_share": ("0", "1", "-0.1", "nan"),
     **dict.fromkeys(
-        ("dropout", "recurrent_dropout", "dropout_inputs", "dropout_readout", "warmup"), ("1", "-0.1", "nan")
+        ("dropout", "recurrent_dropout", "dropout_inputs", "dropout_recurrent", "dropout_words", "warmup"),
+        ("1", "-0.1", "nan"),
     ),
     **dict.fromkeys(("hidden_size", "num_layers", "embedding_size"), ("-1", "2.5", "many", "1000000000")),
     **dict.fromkeys(("batch_size", "seeds", "num_steps", "epochs", "num_epochs", "eval_every", "rounds"), SIZES),
