@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.bench.systems import SYSTEMS
-from experiments.bench.work import REFERENCE
 from experiments.shared.settings import Checked, Folder, Metavar, Positive, Size, Width
 
 Mode = Literal["train", "forward", "decode"]  # those of work.py
 Cell = Literal["elman", "gru", "lstm"]
 ROUNDS, QUICK_ROUNDS = 10, 3
-SWEEP_SYSTEMS = (REFERENCE, "torch")
+SweepSystem = Literal["rnnjax", "torch"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def shape_of(text: str) -> tuple[int, ...]:
 class SweepOptions(Checked):
     """A sweep that is timed."""
 
-    systems: Annotated[tuple[Literal[SWEEP_SYSTEMS], ...], Metavar("NAME")] = SWEEP_SYSTEMS
+    systems: Annotated[tuple[SweepSystem, ...], Metavar("NAME")] = ("rnnjax", "torch")
     steps: Annotated[Size, "of training, each run"] = 2000
     seeds: Annotated[Size, "seeds 0..N-1"] = 8
     learning_rates: Annotated[tuple[Positive, ...], Metavar("RATE"), "each with every seed"] = (1e-3, 3e-3, 1e-2)

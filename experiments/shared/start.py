@@ -1,6 +1,5 @@
 """How every program begins and ends: devices, errors in one line, Ctrl-C."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go 
 
 def start(
     run: Callable[[Console, Any, list[str]], None],
-    command: Command | Commands | argparse.ArgumentParser,
+    command: Command | Commands,
     argv: Sequence[str] | None = None,
     *,
     threads_per_core: int = 1,
@@ -34,7 +33,7 @@ def start(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        given = command.parse_args(argv) if isinstance(command, argparse.ArgumentParser) else command.read(argv)
+        given = command.read(argv)
     except ValueError as error:
         return complain(error)
 

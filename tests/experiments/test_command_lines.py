@@ -51,10 +51,8 @@ REFUSED = {
     "l2": ("-1", "nan", "inf"),
     "held_out": ("0", "1", "-0.1", "nan"),
     "train_share": ("0", "1", "-0.1", "nan"),
-    **dict.fromkeys(
-        ("dropout", "recurrent_dropout", "dropout_inputs", "dropout_recurrent", "dropout_words", "warmup"),
-        ("1", "-0.1", "nan"),
-    ),
+    **dict.fromkeys(("dropout", "recurrent_dropout", "warmup"), ("1", "-0.1", "nan")),
+    **dict.fromkeys(("dropout_inputs", "dropout_recurrent", "dropout_words"), ("1", "-0.1", "nan")),
     **dict.fromkeys(("hidden_size", "num_layers", "embedding_size"), ("-1", "2.5", "many", "1000000000")),
     **dict.fromkeys(("batch_size", "seeds", "num_steps", "epochs", "num_epochs", "eval_every", "rounds"), SIZES),
 }
