@@ -195,7 +195,9 @@ class GenerateOptions(Checked):
     )
     greedy: Annotated[bool, "always the most likely, the limit at temperature 0"] = False
     top_k: Annotated[Count, "only from the K most likely; 0 is all"] = 0
-    top_p: Annotated[float, Bound(lambda x: 0 < x <= 1, "above 0 and at most 1"), "only from the likeliest of it"] = 1.0
+    top_p: Annotated[
+        float, Bound(lambda x: 0 < x <= 1, "above 0 and at most 1"), "only from the likeliest, of this probability"
+    ] = 1.0
     prefix: Annotated[str, "what the texts begin with"] = ""
     skip_unknown: Annotated[bool, "leave out of the prefix what is unknown"] = False
     n: Annotated[Size, "number of texts"] = 1

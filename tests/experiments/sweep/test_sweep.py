@@ -363,4 +363,4 @@ def test_the_command_that_is_recorded(words, recorded):
 
 def test_options_of_the_command_are_not_abbreviated(capsys):
     """--data would be recorded, path and all."""
-    assert here(capsys, "--data", "/somewhere") == (2, "error: unknown option '--data'; --help shows all")
+    assert here(capsys, "--data", "/somewhere") == (2, "error: unknown option '--data'; did you mean '--data-dir'?")
