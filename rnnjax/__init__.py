@@ -162,6 +162,7 @@ from rnnjax.cells import (
 )
 from rnnjax.harvesting import harvest
 from rnnjax.initializers import Chrono, Uniform
+from rnnjax.methods import Associative, Scan
 from rnnjax.unrolling import unroll
 from rnnjax.wrappers.deep import deep_input, deep_output, deep_transition
 from rnnjax.wrappers.dropout import dropout, zoneout
@@ -176,6 +177,7 @@ __all__ = [
     "CELLS",
     "AdditiveParams",
     "AntisymmetricParams",
+    "Associative",
     "Cell",
     "Chrono",
     "ClockworkCarry",
@@ -225,6 +227,7 @@ __all__ = [
     "SLSTMCarry",
     "SRUParams",
     "SSDParams",
+    "Scan",
     "SelectiveParams",
     "TauGRUCarry",
     "TauGRUParams",

@@ -30,6 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
+from rnnjax.intercept import context
+
 Array = jax.Array
 
 
@@ -86,9 +88,8 @@ def name(value: Array, label: str) -> Array:
     return checkpoint_name(value, label)
 
 
-# Contexts that are part of the key of jax.jit's caches: a jitted helper inside a step is traced anew when one changes.
-_MATMUL_DTYPE = jax.make_user_context(None)
-_RECUR = jax.make_user_context(None)
+_MATMUL_DTYPE = context()
+_RECUR = context()
 
 
 def matmul_dtype(dtype: Any) -> AbstractContextManager:

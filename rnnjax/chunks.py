@@ -1,6 +1,12 @@
-"""Sizes of chunks of time."""
+"""Chunks of time: their sizes, and a scan over them."""
 
 import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
 
 
 def chunk_size(num_steps: int, aim: int) -> int:
@@ -15,5 +21,19 @@ def chunk_size(num_steps: int, aim: int) -> int:
 
 
 def checkpoint_interval(num_steps: int) -> int:
-    """Steps from one stored carry to the next for save="chunks": about sqrt(T)."""
+    """Steps from one stored carry to the next for Scan(save="chunks"): about sqrt(T)."""
     return chunk_size(num_steps, math.isqrt(max(num_steps - 1, 0)) + 1)
+
+
+def in_chunks(run: Callable, carry: Any, inputs: Any, num_steps: int, size: int, reverse: bool) -> tuple[Any, Any]:
+    """`run(carry, part)` over parts of `size` steps, and one that is shorter where they do not divide num_steps."""
+    count, rest = divmod(num_steps, size)
+    whole = slice(rest, None) if reverse else slice(0, count * size)
+    chunks = jax.tree.map(lambda a: a[whole].reshape(count, size, *a.shape[1:]), inputs)
+    carry, ys = lax.scan(run, carry, chunks, count, reverse=reverse)
+    ys = jax.tree.map(lambda y: y.reshape(count * size, *y.shape[2:]), ys)
+    if not rest:
+        return carry, ys
+    remainder = slice(0, rest) if reverse else slice(count * size, None)
+    carry, ys_rest = run(carry, jax.tree.map(lambda a: a[remainder], inputs))
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts[:: -1 if reverse else 1]), ys, ys_rest)

@@ -5,7 +5,9 @@ serve wherever they exist. Biases: a number, `Uniform(low, high)`, `Normal(std)`
 (key, size).
 """
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -52,9 +54,12 @@ class Uniform(NamedTuple):
     low: float
     high: float
 
-    def __call__(self, key: Array, size: int) -> Array:
-        if not -float("inf") < self.low <= self.high < float("inf"):
+    def check(self) -> None:
+        if not -math.inf < self.low <= self.high < math.inf:
             raise ValueError(f"uniform(low, high) needs finite low <= high, got {self.low}, {self.high}")
+
+    def __call__(self, key: Array, size: int) -> Array:
+        self.check()
         return jax.random.uniform(key, (size,), jnp.float32, self.low, self.high)
 
 
@@ -63,26 +68,45 @@ class Normal(NamedTuple):
 
     std: float
 
+    def check(self) -> None:
+        if not 0 <= self.std < math.inf:
+            raise ValueError(f"normal(std) needs a finite std of at least 0, got {self.std}")
+
     def __call__(self, key: Array, size: int) -> Array:
+        self.check()
         return self.std * jax.random.normal(key, (size,), jnp.float32)
 
 
 class Chrono(NamedTuple):
     """Biases log U[1, t_max - 1]: gates whose time constants spread evenly up to t_max steps.
 
-    For a forget gate; the input gate then takes the negative of what was drawn.
+    For a gate that keeps. An input gate takes the negative of what was drawn: see `input_bias`.
     Source: Tallec & Ollivier 2018, arXiv:1804.11188, section 2, equation 16.
     """
 
     t_max: float
 
+    def check(self) -> None:
+        if not 2 < self.t_max < math.inf:
+            raise ValueError(f"chrono(t_max) needs t_max above 2 steps, and finite, got {self.t_max}")
+
     def __call__(self, key: Array, size: int) -> Array:
-        if self.t_max <= 2:
-            raise ValueError(f"chrono(t_max) needs t_max above 2 steps, got {self.t_max}")
+        self.check()
         return jnp.log(jax.random.uniform(key, (size,), jnp.float32, 1.0, self.t_max - 1.0))
 
 
 Bias = float | Uniform | Normal | Chrono
+
+
+def check_bias(**biases: Bias) -> None:
+    """Raise ValueError for a bias that is not a finite number, or a `Uniform`, `Normal` or `Chrono` of sound values."""
+    for label, value in biases.items():
+        if isinstance(value, Uniform | Normal | Chrono):
+            value.check()
+        elif not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(
+                f"{label}={value!r}; allowed: a finite number, Uniform(low, high), Normal(std), Chrono(t_max)"
+            )
 
 
 def bias(value: Bias, key: Array, size: int) -> Array:
@@ -90,6 +114,24 @@ def bias(value: Bias, key: Array, size: int) -> Array:
     if isinstance(value, Uniform | Normal | Chrono):
         return value(key, size)
     return jnp.full((size,), value, jnp.float32)
+
+
+def input_bias(
+    value: Bias | None, key: Array, size: int, *, default: float = 0.0, forget: tuple[Bias, Array] | None = None
+) -> Array:
+    """The bias b_i [size] of a gate that is 1 where it writes.
+
+    A `Chrono` shuts it: b_i = -log U[1, t_max - 1].
+
+    Args:
+      value: None: as the forget gate has it if that is `Chrono`, else `default`.
+      forget: what the forget gate was given, and the b_f [size] it drew. Where that is the same `Chrono`, b_i = -b_f,
+        so that a unit writes as rarely as it forgets (Tallec & Ollivier 2018, equation 16).
+    """
+    if forget is not None and isinstance(forget[0], Chrono) and (value is None or value == forget[0]):
+        return -forget[1]
+    drawn = bias(default if value is None else value, key, size)
+    return -drawn if isinstance(value, Chrono) else drawn
 
 
 class GateParams(NamedTuple):

@@ -1,14 +1,24 @@
-"""A door through which instruments see every `unroll` of a network, without the network's help."""
+"""Values that hold within a block, and a door through which instruments see every `unroll` of a network."""
 
 import functools
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 
-# Part of the key of jax.jit's caches: what is compiled is traced anew when it changes.
-_AROUND = jax.make_user_context(None)
+
+def context() -> Any:
+    """`value` of it is None, and v within `with it(v):`.
+
+    It is part of the key of jax.jit's caches: what is compiled, a jitted helper inside a step too, is traced anew when
+    the value changes.
+    """
+    return jax.make_user_context(None)
+
+
+_AROUND = context()
 
 
 def interceptable(function: Callable) -> Callable:

@@ -1,16 +1,41 @@
-"""What is read of jaxprs: a step as a list of equations, named values, and which leaves are recurrent matrices."""
+"""What is read of jaxprs: a step as a list of equations, named values, and which leaves are recurrent matrices.
 
-from collections.abc import Callable, Iterable, Sequence
+Here stands all that is borrowed from inside jax about programs: its primitives by name, and where they hold programs of
+their own. Names differ from version to version, so an equation with a program inside that is not in one of the lists
+below is an error with its name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
 from rnnjax.cell import Array, Cell, intercept_recur
 
 Values = dict[int, Any]
-CALLS = {"jit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}  # read as if written out
+
+# Their one program runs once, where they stand: read as if it were written out.
+CALLS = frozenset({"jit", "closed_call", "call", "eval_jaxpr"})
+# So does that of jax.checkpoint; what it keeps for a backward pass would be lost in writing it out.
+RECOMPUTED = frozenset({"remat2"})
+# Taken as one operation: loops and branches, whose programs run more or less than once; rules of one's own for
+# derivatives, batches and lowering, which hold for the whole; devices; and functions of scalars. Names inside them are
+# out of sight, and a weight that meets the carry inside one is differentiated with it, step by step.
+WHOLE = frozenset(
+    {
+        *("scan", "while", "cond"),
+        *("custom_jvp_call", "custom_vjp_call", "custom_lin", "custom_linear_solve", "linear_call"),
+        *("custom_vmap_call", "custom_partitioning", "composite", "pallas_call"),
+        "shard_map",
+        *("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max"),
+        *("reduce", "reduce_window", "select_and_scatter"),
+    }
+)
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+SLOPES = {"tanh": lambda y: 1 - y * y, "logistic": lambda y: y * (1 - y)}  # of functions known by their output
+ROWS_TIMES_MATRIX = (((1,), (0,)), ((), ()))
 
 
 class Equation(NamedTuple):
@@ -21,9 +46,76 @@ class Equation(NamedTuple):
     inputs: tuple[Any, ...]
     outputs: tuple[int, ...]
 
+    @property
+    def kind(self) -> str:
+        return self.primitive.name
+
+    @property
+    def label(self) -> str | None:
+        """What `cell.name` called the value, where this is such a name."""
+        return self.params["name"] if self.kind == "name" else None
+
+    @property
+    def is_product(self) -> bool:
+        return self.kind in PRODUCTS
+
+    @property
+    def is_sum(self) -> bool:
+        return self.kind == "add"
+
+    @property
+    def is_cast(self) -> bool:
+        return self.kind == "convert_element_type"
+
+    def is_rows_times_matrix(self, operand: Array, weight: Array) -> bool:
+        """Whether it is h [..., H] times U [H, N], so that more steps are just more rows of one plain product.
+
+        `operand` is that of several steps, [size, ..., H].
+        """
+        if self.kind != "dot_general" or weight.ndim != 2:
+            return False
+        last = operand.ndim - 2  # of the operand of one step
+        (mine, its), batch = self.params["dimension_numbers"]
+        return (tuple(mine), tuple(its), *map(tuple, batch)) == ((last,), (0,), (), ())
+
+    def of_rows(self) -> "Equation":
+        """The same product for rows [R, H] times U [H, N]."""
+        return self._replace(params=self.params | {"dimension_numbers": ROWS_TIMES_MATRIX})
+
     def bind(self, *inputs: Any) -> Sequence[Any]:
-        outputs = self.primitive.bind(*inputs, **self.primitive.get_bind_params(self.params))
-        return outputs if self.primitive.multiple_results else [outputs]
+        return _bind(self, inputs)
+
+
+def _bind(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+    primitive = equation.primitive
+    outputs = primitive.bind(*inputs, **primitive.get_bind_params(equation.params))
+    return outputs if primitive.multiple_results else [outputs]
+
+
+def _body(equation: Any, written_out: frozenset[str]) -> tuple[Any, Sequence[Any]] | None:
+    """(jaxpr, its constants) of a call that is `written_out`; None where an equation is taken as one operation.
+
+    Raises:
+      NotImplementedError: there is a program inside, and it is not known how it runs.
+    """
+    kind = equation.primitive.name
+    if kind in written_out:
+        (body,) = _programs(equation.params)
+        return (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
+    if kind not in CALLS | RECOMPUTED | WHOLE and any(True for _ in _programs(equation.params)):
+        raise NotImplementedError(
+            f"a step with the primitive {kind!r}, which holds a program of its own: how that runs is not known here. "
+            "Its name belongs into CALLS or WHOLE of rnnjax/jaxprs.py; `unroll(method=Scan(engine='plain'))` does "
+            "without reading the step"
+        )
+    return None
+
+
+def _programs(params: dict) -> Iterator[Any]:
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, Jaxpr | ClosedJaxpr):
+                yield one
 
 
 class Program(NamedTuple):
@@ -51,13 +143,12 @@ def write_out(jaxpr: Any, num_carry: int, num_carry_out: int) -> Program:
         number = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
         for equation in jaxpr.eqns:
             inputs = [atom if isinstance(atom, Literal) else number[atom] for atom in equation.invars]
-            body = equation.params.get(CALLS.get(equation.primitive.name, ""))
-            inner, inner_consts = (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, [])
-            if body is None or inner_consts:
+            body = _body(equation, CALLS)
+            if body is None or body[1]:  # constants of its own would have no number here
                 outputs = [new(var) for var in equation.outvars]
                 equations.append(Equation(equation.primitive, equation.params, tuple(inputs), tuple(outputs)))
             else:
-                outputs = walk(inner, [], inputs)
+                outputs = walk(body[0], [], inputs)
             number |= dict(zip(equation.outvars, outputs, strict=True))
         return [atom if isinstance(atom, Literal) else number[atom] for atom in jaxpr.outvars]
 
@@ -94,18 +185,7 @@ def compute(program: Program, wanted: Sequence[Any], known: Values, bind: Callab
     return [read(atom) for atom in wanted]
 
 
-# Calls whose body is walked as if it stood in the step itself, by the parameter that holds the body. Names inside
-# custom derivative rules and loops are out of sight.
-_BODIES = {
-    "jit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-}
-
-
-def walk_named(jaxpr: Any, consts: list, args: list, seen: list[tuple[str, Array]]) -> list:
+def walk_named(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], seen: list[tuple[str, Array]]) -> list:
     """Evaluate a jaxpr equation by equation, noting (label, value) at every `name`."""
     values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
 
@@ -114,13 +194,8 @@ def walk_named(jaxpr: Any, consts: list, args: list, seen: list[tuple[str, Array
 
     for equation in jaxpr.eqns:
         inputs = [read(atom) for atom in equation.invars]
-        body = equation.params.get(_BODIES.get(equation.primitive.name, ""))
-        if body is not None:
-            inner, inner_consts = (body.jaxpr, body.consts) if hasattr(body, "consts") else (body, [])
-            outputs = walk_named(inner, inner_consts, inputs, seen)
-        else:
-            outputs = equation.primitive.bind(*inputs, **equation.primitive.get_bind_params(equation.params))
-            outputs = outputs if equation.primitive.multiple_results else [outputs]
+        body = _body(equation, CALLS | RECOMPUTED)
+        outputs = _bind(equation, inputs) if body is None else walk_named(body[0], body[1], inputs, seen)
         if equation.primitive.name == "name":
             seen.append((equation.params["name"], outputs[0]))
         values |= dict(zip(equation.outvars, outputs, strict=True))

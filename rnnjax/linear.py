@@ -6,7 +6,7 @@
     delayed         x_{t-1}                        which the carry holds
 
 A cell whose carry goes from step to step through these alone declares `linear=True`. Its step is written as any other,
-for one step. `unroll(method="associative")` calls the same step for a stretch of C steps: what comes from the inputs
+for one step. `unroll(method=Associative())` calls the same step for a stretch of C steps: what comes from the inputs
 then leads with time, [C, *B, ...], and a leaf of the carry is a `Start`, which only these functions can read. They
 return the states after every step of the stretch, [C, *B, ...], by a parallel scan, for two steps in a row are one:
 a_2 (a_1 h + b_1) + b_2 = (a_2 a_1) h + (a_2 b_1 + b_2).

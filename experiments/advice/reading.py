@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.advice import ADVICE, BASE, PLOT, SWEEP
-from experiments.advice.settings import Options
+from experiments.advice.options import Options
 from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.provenance import command

@@ -21,7 +21,7 @@ class Options(Checked):
     systems: Annotated[
         tuple[str, ...],
         Metavar("NAME"),
-        f"of {', '.join(SYSTEMS)}; rnnjax with options of unroll is another one, as in rnnjax:save=chunks",
+        f"of {', '.join(SYSTEMS)}; rnnjax with options of Scan is another one, as in rnnjax:save=chunks",
     ] = ()
     modes: Annotated[tuple[Mode, ...], Metavar("MODE")] = ()
     cells: Annotated[tuple[Cell, ...], Metavar("CELL")] = ()

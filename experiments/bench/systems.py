@@ -167,16 +167,17 @@ def _rnnjax(work: Work, options: Mapping[str, str]) -> dict[str, Timed]:
 
     from rnnjax.cells import make_cell
     from rnnjax.compiling import compiler_options
+    from rnnjax.methods import Scan
     from rnnjax.training.learner import AXIS, STEPS_SHARED, WHOLE, local_mesh
     from rnnjax.unrolling import unroll
 
     if work.mode == "decode":
         return {"": _generating(work)}
-    cell = make_cell(work.cell, work.hidden_size)
+    cell, method = make_cell(work.cell, work.hidden_size), Scan(**options)
     mesh = local_mesh(work.batch_size)
 
     def forward(params, xs):
-        return unroll(cell, params, xs, **options)[1]
+        return unroll(cell, params, xs, method=method)[1]
 
     def train(params, xs):
         size = work.seq_len * work.batch_size * work.hidden_size

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.compare.settings import Options
+from experiments.compare.options import Options
 from experiments.shared.command_line import Command, Given
 from experiments.shared.start import start
 

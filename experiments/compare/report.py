@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.compare.settings import Options
+from experiments.compare.options import Options
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
 from experiments.sweep.table import (
     KEYS,

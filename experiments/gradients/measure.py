@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from experiments.shared.cells import build_cell, parse_cell
 from rnnjax.cell import Array, Cell
 from rnnjax.compiling import apart_options, run_once_options
 from rnnjax.gradients import (
+    Derivatives,
     Keeping,
     by_training_step,
     gates,
@@ -24,6 +26,7 @@ from rnnjax.gradients import (
     lyapunov_spectrum,
     mean_by_lag,
     mean_field_rate,
+    output_derivatives,
     saturation,
     state_size,
     time_constants,
@@ -45,6 +48,7 @@ NUM_SPECTRA = 2  # examples of each seed that have Jacobians and Lyapunov expone
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of Jacobians
 GATE_STEPS = 40  # by which the gates that keep are found
 NUM_BINS = 20
+NUM_REACH = 1024  # sequences of each seed that the reach is measured on
 NUM_VALIDATION = 200
 BEFORE, AFTER = "at initialisation", "after training"
 
@@ -90,6 +94,7 @@ class Measured(NamedTuple):
     shut: dict[str, np.ndarray]  # [S], share of time, examples and units
     open: dict[str, np.ndarray]
     time_constants: dict[str, np.ndarray]  # of gates that keep, [S, H]
+    derivatives: Derivatives | None = None  # [S, T] each, of the last output; on a task alone
 
 
 class OfCell(NamedTuple):
@@ -130,11 +135,25 @@ def measure_cell(text: str, setting: Setting) -> OfCell:
         return _measure(cell, _recurrent(params, setting), examples, loss, keeping, setting, exact)
 
     compiled = jax.jit(jax.vmap(measure), compiler_options=apart_options())
-    measured = {BEFORE: jax.device_get(compiled(params, examples))}
+
+    @partial(jax.jit, compiler_options=apart_options())
+    def derivatives(params: Any) -> Derivatives:
+        def of_seed(arguments: tuple[Array, Any]) -> Derivatives:
+            key, params = arguments
+            drawn = _examples(jax.random.fold_in(key, 2), cell, replace(setting, num_examples=NUM_REACH))
+            return output_derivatives(cell, params, drawn.xs, lengths=drawn.lengths)
+
+        return jax.lax.map(of_seed, (keys, _recurrent(params, setting)))
+
+    def all_of(params: Any) -> Measured:
+        found = compiled(params, examples)
+        return jax.device_get(found if task is None else found._replace(derivatives=derivatives(params)))
+
+    measured = {BEFORE: all_of(params)}
     matrix = None
     if setting.trained:
         trained, matrix = _train(cell, params, examples, keys, setting, model)
-        measured[AFTER] = jax.device_get(compiled(trained, examples))
+        measured[AFTER] = all_of(trained)
     return OfCell(text, measured, keeping, matrix, _theory(text, cell, *one, keeping), exact)
 
 

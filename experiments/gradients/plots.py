@@ -50,7 +50,7 @@ def page(found: Mapping[str, OfCell], setting: Setting) -> Figure:
     handles = [Line2D([], [], **looks[text], linewidth=2) for text in found]
     labels = [
         f"{variant(text)}: horizon "
-        + " → ".join(horizon_with_interval(horizon(m), setting.num_steps) for m in of_cell.measured.values())
+        + " → ".join(horizon_with_interval(horizon(m, setting), setting.num_steps) for m in of_cell.measured.values())
         for text, of_cell in found.items()
     ]
     if any(of_cell.theory for of_cell in found.values()):

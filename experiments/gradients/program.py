@@ -16,7 +16,7 @@ from experiments.shared.provenance import provenance
 from experiments.shared.start import num_cores
 from rnnjax.tasks import OWN_SEQ_LEN, make_task
 
-SHOWN = 7  # columns of the table that fit a terminal
+SHOWN = 8  # columns of the table that fit a terminal
 
 
 def run(console: Console, options: Options, argv: Sequence[str]) -> None:

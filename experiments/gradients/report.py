@@ -9,12 +9,21 @@ import pandas as pd
 from experiments.gradients.measure import BEFORE, INPUT_SIZE, NUM_SPECTRA, Measured, OfCell, Setting
 from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, horizon_text, markdown
-from rnnjax.gradients import HorizonInterval, gradient_horizon, growth_rate, horizon_interval
+from rnnjax.gradients import (
+    Derivatives,
+    HorizonInterval,
+    Reach,
+    gradient_horizon,
+    gradient_reach,
+    growth_rate,
+    horizon_interval,
+)
 from rnnjax.gradients.horizon import student
 
 COLUMNS = ["cell", "time", "quantity", "index", "mean", "low", "high", "n"]
-HEADER = ["cell", "time", "gradient horizon [95 %]", "by theory", "growth rate", "Jacobian's", "largest exponent"]
-HEADER += ["exponents above 0", "gate that keeps", "shut", "open", "time constant, median [10 %, 90 %]"]
+HEADER = ["cell", "time", "gradient horizon [95 %]", "reach [95 %]", "by theory", "growth rate", "Jacobian's"]
+HEADER += ["largest exponent", "exponents above 0", "gate that keeps", "shut", "open"]
+HEADER += ["time constant, median [10 %, 90 %]"]
 LOG10 = 1 / math.log(10)
 NUM_RUNNING = 50  # of the steps along which an exponent converges
 
@@ -25,6 +34,15 @@ GLOSSARY = (
     ("log10_theory:NAME", "lag", "growth from lag 0 as theory has it"),
     ("gradient_horizon", "", "steps in which the gradient falls by a factor e; the mean of rates over seeds"),
     ("growth_rate", "", "slope of the log gradient norm, per step"),
+    (
+        "log10_output_derivative",
+        "lag",
+        "root mean square of ∂y_T/∂carry_{T-k} over sequences; on a task",
+    ),
+    ("coherence", "lag", "κ_k, the share of its mean square that all sequences have in common"),
+    ("size_lag", "", "the first lag at which it is under a thousandth of lag 1; infinite where there is none"),
+    ("coherence_lag", "", "the first lag with κ_k < 1 / (B + 1), B the batch size; infinite where there is none"),
+    ("reach", "", "the smaller of the two as a share of the task's lag, at most 1"),
     ("log10_jacobian:QUANTILE", "lag", "of the singular values of ∂carry_T/∂carry_{T-k}, over all and over examples"),
     ("log10_jacobian:rms", "lag", "of their root mean square"),
     ("jacobian_growth_rate", "", "slope of the log of the largest singular value against the lag, per step"),
@@ -45,7 +63,7 @@ def rows_of(found: Mapping[str, OfCell], setting: Setting) -> pd.DataFrame:
         for time, measured in of_cell.measured.items():
             for quantity, index, values in _quantities(measured, setting):
                 rows += _rows(variant(text), time, quantity, index, values)
-            found_horizon = horizon(measured)
+            found_horizon = horizon(measured, setting)
             interval = (found_horizon.steps, found_horizon.low, found_horizon.high, setting.num_seeds)
             rows.append(dict(zip(COLUMNS, (variant(text), time, "gradient_horizon", "", *interval), strict=True)))
         for name, logs in of_cell.theory.items():
@@ -69,6 +87,16 @@ def _quantities(m: Measured, setting: Setting) -> Iterator[tuple[str, np.ndarray
     for path, logs in m.leaves.items() if len(m.leaves) > 1 else ():
         yield f"log10_gradient_norm:{path}", lags, LOG10 * logs[:, lags - 1]
     yield "growth_rate", none, growth_rates(m)[:, None]
+    if m.derivatives is not None:
+        yield "log10_output_derivative", lags, LOG10 * m.derivatives.log_rms[:, lags - 1]
+        yield "coherence", lags, m.derivatives.coherence[:, lags - 1]
+        found = reaches(m, setting)
+        for quantity, values in (
+            ("size_lag", [one.size_lag for one in found]),
+            ("coherence_lag", [one.coherence_lag for one in found]),
+            ("reach", [one.share for one in found]),
+        ):
+            yield quantity, none, np.array(values)[:, None]
     for name, values in jacobian_quantiles(m).items():
         yield f"log10_jacobian:{name}", np.array(setting.lags), LOG10 * values
     yield "log10_jacobian:rms", np.array(setting.lags), LOG10 * m.jacobian_rms.mean(axis=-1)
@@ -103,9 +131,12 @@ def _mean(values: np.ndarray) -> float:
         return values.mean()
 
 
-def horizon(m: Measured) -> HorizonInterval:
-    """Over seeds, or over the examples of a single one."""
-    return horizon_interval(m.mean_by_lag[:, :, None] if len(m.by_lag) > 1 else m.by_lag)
+def horizon(m: Measured, setting: Setting) -> HorizonInterval:
+    """Over seeds, or over the examples of a single one; NaN with a loss at every step, whose gradient tells of none."""
+    found = horizon_interval(m.mean_by_lag[:, :, None] if len(m.by_lag) > 1 else m.by_lag)
+    if setting.task is None or setting.task.outputs == "last":
+        return found
+    return found._replace(steps=math.nan, low=math.nan, high=math.nan, rate=math.nan, censored=False)
 
 
 def growth_rates(m: Measured) -> np.ndarray:
@@ -135,7 +166,6 @@ def table_of(found: Mapping[str, OfCell], setting: Setting) -> list[list[str]]:
     lines = []
     for text, of_cell in found.items():
         for time, m in of_cell.measured.items():
-            reach = horizon(m)
             theories = [
                 horizon_text(gradient_horizon(logs).steps, setting.num_steps) for logs in of_cell.theory.values()
             ]
@@ -143,7 +173,8 @@ def table_of(found: Mapping[str, OfCell], setting: Setting) -> list[list[str]]:
             line = [
                 variant(text),
                 time,
-                horizon_with_interval(reach, setting.num_steps),
+                horizon_with_interval(horizon(m, setting), setting.num_steps),
+                reach_with_interval(m, setting),
                 ", ".join(theories) if time == BEFORE and theories else "–",
                 figure(_mean(growth_rates(m))),
                 figure(_mean(jacobian_rates(m, setting))),
@@ -162,12 +193,55 @@ def table_of(found: Mapping[str, OfCell], setting: Setting) -> list[list[str]]:
     return lines
 
 
-def horizon_with_interval(reach: HorizonInterval, num_steps: int) -> str:
-    """'12.3 [11.0, 14.2]', or '> 500'."""
-    text = horizon_text(reach.steps, num_steps)
-    if math.isnan(reach.low):
+def horizon_with_interval(found: HorizonInterval, num_steps: int) -> str:
+    """'12.3 [11.0, 14.2]', or '> 500'; 'grows' where the gradient gains more than a factor e over the sequence."""
+    if found.rate * num_steps > 1:
+        return "grows"
+    text = horizon_text(found.steps, num_steps)
+    if math.isnan(found.low):
         return text
-    return f"{text} [{horizon_text(reach.low, num_steps)}, {horizon_text(reach.high, num_steps)}]"
+    return f"{text} [{horizon_text(found.low, num_steps)}, {horizon_text(found.high, num_steps)}]"
+
+
+def reaches(m: Measured, setting: Setting) -> list[Reach]:
+    """By seed, over the lags of the task."""
+    by_seed = zip(*m.derivatives, strict=True)
+    return [gradient_reach(Derivatives(*one), setting.task.seq_len, setting.batch_size) for one in by_seed]
+
+
+def reach_with_interval(m: Measured, setting: Setting) -> str:
+    """'0.32 [0.21, 0.43]'; a dash without a task."""
+    if m.derivatives is None:
+        return "–"
+    shares = np.array([one.share for one in reaches(m, setting)])
+    low, high = student(shares)
+    text = figure(shares.mean())
+    return text if math.isnan(low) else f"{text} [{figure(max(low, 0.0))}, {figure(min(high, 1.0))}]"
+
+
+def in_words(m: Measured, setting: Setting) -> str:
+    """What ends the reach and what would help, from the median seed: 'reach 0.3: gradients grow and disagree ...'."""
+    found = reaches(m, setting)
+    shares = [one.share for one in found]
+    share, T = float(np.median(shares)), setting.task.seq_len
+    if math.isnan(share):
+        return "no reach: a derivative is NaN or infinite"
+    reach = sorted(found, key=lambda one: one.share)[len(found) // 2]
+    coherent, large = int(min(reach.coherence_lag, T)), int(min(reach.size_lag, T))
+    growth = float(np.median(m.derivatives.log_rms[:, T - 1] - m.derivatives.log_rms[:, 0]))
+    start = f"reach {figure(share)} of T = {T}"
+    if share >= 1:
+        return f"{start}: gradients arrive, and agree from one sequence to the next"
+    if large <= coherent:
+        return (
+            f"{start}: gradients are under a thousandth from lag {large} on; a gate that keeps more would help "
+            "(a larger forget bias, or chrono)"
+        )
+    grow = "grow and disagree" if growth > math.log(2) else "disagree"
+    return (
+        f"{start}: gradients {grow} from one sequence to the next, from lag {coherent} on; a shut input gate would "
+        "help, or a carry that what is read moves less"
+    )
 
 
 def summary_lines(found: Mapping[str, OfCell], setting: Setting) -> list[str]:
@@ -185,6 +259,9 @@ def summary_lines(found: Mapping[str, OfCell], setting: Setting) -> list[str]:
             f"After training: {setting.trained} steps of Adam, rate {setting.learning_rate:g}, batches of "
             f"{setting.batch_size}, norm clipped at 1; the parameters that validated best."
         )
+    for text, of_cell in found.items():
+        for time, m in of_cell.measured.items() if setting.task is not None else ():
+            lines.append(f"{variant(text)}, {time}: {in_words(m, setting)}.")
     if probed := [variant(text) for text, of_cell in found.items() if not of_cell.exact]:
         lines.append(f"Followed along random directions, for their state is large: {', '.join(probed)}.")
     return lines
@@ -203,13 +280,15 @@ def readme(found: Mapping[str, OfCell], setting: Setting, source: Mapping[str, s
         f"```\n{source['command']}\n```",
         "\n".join(f"- {label}: {value}" for label, value in made.items()),
         markdown(HEADER, table_of(found, setting)),
-        "Horizons in steps (-1 / growth rate; '> T' where it lies beyond the sequence), with 95 % intervals over seeds "
-        "by Student's t on the rates. Rates and exponents are natural logarithms per step: the gradient's own, that of "
-        "the largest singular value of the Jacobian, and the largest Lyapunov exponent should agree in the long run. "
-        "By theory: mean field for tanh networks at infinite width (Schoenholz et al. 2017); else the path through the "
-        "gate that keeps alone, σ(b)^k, which leaves out what the other paths add. Which gate keeps is found by "
-        "measurement: the diagonal of the Jacobian follows it. Shut: below 0.1; open: above 0.9. Time constants "
-        "1 / (1 - f), by unit.",
+        "Horizons in steps (-1 / growth rate; '> T' where it lies beyond the sequence, 'grows' where the gradient "
+        "gains more than a factor e over it), with 95 % intervals over seeds by Student's t on the rates. Reach, on "
+        "a task: up to which share of its lag the derivative of the last output by the carry keeps a thousandth of "
+        "its size, and has more in common between sequences than a batch averages out. Rates and exponents are "
+        "natural logarithms per step: the gradient's own, that of the largest singular value of the Jacobian, and "
+        "the largest Lyapunov exponent should agree in the long run. By theory: mean field for tanh networks at "
+        "infinite width (Schoenholz et al. 2017); else the path through the gate that keeps alone, σ(b)^k, which "
+        "leaves out what the other paths add. Which gate keeps is found by measurement: the diagonal of the "
+        "Jacobian follows it. Shut: below 0.1; open: above 0.9. Time constants 1 / (1 - f), by unit.",
         *pictures,
         "Every number is a row of `gradients.csv`, with the mean over seeds, its 95 % interval and n:",
         markdown(["quantity", "index", "meaning"], glossary),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.published.settings import Options
+from experiments.published.options import Options
 from experiments.shared.command_line import Command, Given
 from experiments.shared.start import start
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from experiments.published.settings import Options
+from experiments.published.options import Options
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.results import TEXT
 

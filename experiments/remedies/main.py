@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.remedies.settings import Options
+from experiments.remedies.options import Options
 from experiments.shared.command_line import Command, Given
 from experiments.shared.start import start
 

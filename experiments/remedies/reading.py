@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 from rich.console import Console
 from scipy import stats
 
-from experiments.remedies.settings import Options
+from experiments.remedies.options import Options
 from experiments.shared.numbers import figure, horizon_text, markdown
 from experiments.shared.provenance import command
 from experiments.sweep.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run

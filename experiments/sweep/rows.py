@@ -16,7 +16,7 @@ from experiments.sweep.folder import CURVES
 from experiments.sweep.plan import Group
 from experiments.sweep.program import Program
 from experiments.sweep.spec import Trial
-from rnnjax.gradients import gradient_horizon
+from rnnjax.gradients import Horizon, gradient_horizon
 from rnnjax.tasks import Task
 from rnnjax.training.train import Data, Metrics, steps_to_solve
 
@@ -36,7 +36,7 @@ def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, An
     """One line of runs.csv. A diverged trial has no test result: its training ended in NaN or infinity."""
     trial, metrics = outcome.trial, outcome.metrics
     best = int(np.nanargmin(metrics.validation_loss)) if np.isfinite(metrics.validation_loss).any() else -1
-    at_start, at_end = gradient_horizon(outcome.norms_at_start), gradient_horizon(outcome.norms_at_end)
+    at_start, at_end = (horizon_of(norms, task) for norms in (outcome.norms_at_start, outcome.norms_at_end))
     name, options = parse_cell(trial.cell)
     tested = not outcome.diverged
     return {
@@ -77,6 +77,11 @@ def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, An
         "gradient_horizon_trained_censored": at_end.censored,
         **{column: shared[column] for column in shared if column != "num_params"},
     }
+
+
+def horizon_of(norms: np.ndarray, task: Task) -> Horizon:
+    """None with a loss at every step: its gradient at lag k is the sum of all shorter ways, and tells of no decay."""
+    return gradient_horizon(norms) if task.outputs == "last" else Horizon(math.nan, censored=False)
 
 
 def shared_columns(one: Group, program: Program, data: Data, run_seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from experiments.shared.settings import Checked, Folder, Mark, Metavar, Size
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
-Name = Literal["lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies"]
+Name = Literal["lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map"]
 SWEEPS: tuple[str, ...] = get_args(Name)
 
 

@@ -1,15 +1,15 @@
 """Texts to learn from: files, their encodings, what counts as a character or a word, and the vocabulary.
 
 Texts are normalised to composed characters (Unicode NFC), newlines to one character. At character level a token is a
-base with all its combining marks; at word level a word or a mark of punctuation with the space before it, a newline, or
-a run of other white space, so that tokens joined give back the text.
+grapheme cluster (Unicode Standard Annex 29: a base with its marks, a flag); at word level a word or a mark of
+punctuation with the space before it, a newline, or a run of other white space, so that tokens joined give back the
+text.
 """
 
 import hashlib
 import io
 import math
 import os
-import re
 import sysconfig
 import tokenize
 import unicodedata
@@ -20,6 +20,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+import regex
 
 from experiments.textgen.settings import Form, Level
 from rnnjax.errors import unknown
@@ -27,8 +28,13 @@ from rnnjax.errors import unknown
 LEVELS, FORMS = get_args(Level), get_args(Form)
 END, UNKNOWN = 0, 1  # the first two ids: what parts texts, and what is not in the vocabulary
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how an unknown token is shown
-JOINERS = "\u200c\u200d"  # characters before and after these belong together
 SOURCE_CHARACTERS = 5_000_000  # of the standard library, where no file is given
+_LETTER = r"[\p{L}\p{N}\p{M}_\u200c\u200d]"  # with marks, and the joiners of Persian and Hindi
+_WORDS = regex.compile(
+    rf" ?{_LETTER}+(?:['’-]{_LETTER}+)*| ?(?!{_LETTER}|\s)\X|\n|[^\S\n]+(?=\s|$)|\s"  # marks of punctuation whole too
+)
+_SPELLING = r"[\p{L}\p{Nl}\p{No}\p{M}\u200c\u200d]"
+_SPELT = regex.compile(rf"(?![\p{{M}}\u200c\u200d]){_SPELLING}+(?:['’-]{_SPELLING}+)*")
 SKIPPED = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "__pycache__"}
 
 
@@ -164,19 +170,14 @@ def normalised(text: str, lower: bool = False) -> str:
 
 def split(text: str, level: str) -> list[str]:
     """The tokens of a normalised text; joined they are that text again."""
-    marks = "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M") or c in JOINERS))
-    marks = re.escape(marks)
     if level == "char":
-        if not marks:
-            return list(text)
-        return re.findall(rf"(?s).(?:[{marks}]|(?<=[{JOINERS}]).)*", text)
-    letter = rf"[\w{marks}]"
-    return re.findall(rf" ?{letter}+(?:['’-]{letter}+)*| ?[^\w\s]|\n|[^\S\n]+(?=\s|$)|\s", text)
+        return list(text) if text.isascii() else regex.findall(r"\X", text)
+    return _WORDS.findall(text)
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case: runs of letters, with apostrophes and hyphens inside."""
-    return re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
+    return _SPELT.findall(text.lower())
 
 
 def build(

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from experiments.shared.command_line import Command, Given
 from experiments.shared.start import start
-from experiments.zoo.settings import Options
+from experiments.zoo.options import Options
 
 COMMAND = Command("python -m experiments.zoo", __doc__, Options)
 

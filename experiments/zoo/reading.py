@@ -18,7 +18,7 @@ from experiments.shared.numbers import figure, horizon_text, markdown
 from experiments.shared.provenance import command
 from experiments.sweep.ranking import longest_solved, pairs, ranking as ranked_by_reach, reach_text, solved_of_run
 from experiments.sweep.table import read_runs, summary
-from experiments.zoo.settings import Options
+from experiments.zoo.options import Options
 from rnnjax.compiling import compiler_options
 from rnnjax.tasks import make_task
 from rnnjax.unrolling import unroll

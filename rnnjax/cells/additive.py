@@ -10,10 +10,11 @@ from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, sho
 from rnnjax.cells.lstm import LSTMCarry
 from rnnjax.initializers import (
     Bias,
-    Chrono,
     Initializer,
     bias as init_bias,
+    check_bias,
     glorot_uniform,
+    input_bias as init_input_bias,
     orthogonal,
     per_gate,
     symmetric_uniform,
@@ -45,9 +46,7 @@ def forget_and_input_bias(key: Array, size: int, forget: Bias, write: Bias | Non
     """b_f and b_i [2 * size]; b_i = −b_f for a `Chrono` forget bias unless an input bias is given."""
     key_f, key_i = jax.random.split(key)
     b_f = init_bias(forget, key_f, size)
-    if write is None and isinstance(forget, Chrono):
-        return jnp.concatenate([b_f, -b_f])
-    return jnp.concatenate([b_f, init_bias(default if write is None else write, key_i, size)])
+    return jnp.concatenate([b_f, init_input_bias(write, key_i, size, default=default, forget=(forget, b_f))])
 
 
 @shown
@@ -76,6 +75,9 @@ def ran(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
+    if input_bias is not None:
+        check_bias(input_bias=input_bias)
 
     def init(key: Array, input_size: int) -> AdditiveParams:
         key_W, key_U, key_b = jax.random.split(key, 3)
@@ -118,6 +120,9 @@ def cfn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
+    if input_bias is not None:
+        check_bias(input_bias=input_bias)
     draw = symmetric_uniform(weight_scale)
 
     def init(key: Array, input_size: int) -> AdditiveParams:
@@ -196,6 +201,7 @@ def sgrn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> AdditiveParams:
         key_W, key_U, key_b = jax.random.split(key, 3)
@@ -238,6 +244,7 @@ def star(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(keep_bias=keep_bias)
 
     def init(key: Array, input_size: int) -> AdditiveParams:
         key_W, key_U, key_b = jax.random.split(key, 3)
@@ -278,6 +285,7 @@ def minimal_rnn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(update_bias=update_bias)
 
     def init(key: Array, input_size: int) -> MinimalRNNParams:
         key_W, key_z, key_h, key_b = jax.random.split(key, 4)

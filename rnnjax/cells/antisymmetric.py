@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, shown, split, zero_carry
 from rnnjax.cells.isometries import skew, skew_size
-from rnnjax.initializers import Bias, GateParams, bias as init_bias, per_gate
+from rnnjax.initializers import Bias, GateParams, bias as init_bias, check_bias, per_gate
 
 normal_by_inputs = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
@@ -42,6 +42,7 @@ def antisymmetric(
     Raises:
       ValueError: a step ε or a σ that is not above 0.
     """
+    check_bias(bias=bias)
     return _antisymmetric(hidden_size, epsilon, gamma, sigma, (bias,))
 
 
@@ -69,6 +70,7 @@ def antisymmetric_gated(
     Raises:
       ValueError: a step ε or a σ that is not above 0.
     """
+    check_bias(update_bias=update_bias, bias=bias)
     return _antisymmetric(hidden_size, epsilon, gamma, sigma, (update_bias, bias))
 
 
@@ -99,6 +101,7 @@ def lipschitz(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     check_positive(epsilon=epsilon, sigma=sigma)
     if not 0.5 <= beta <= 1:
         raise ValueError(f"beta, the antisymmetric share, must lie between 0.5 and 1, got {beta}")

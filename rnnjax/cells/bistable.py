@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 
 sigmoid = jax.nn.sigmoid
 
@@ -41,6 +41,7 @@ def br(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(feedback_bias=feedback_bias, update_bias=update_bias)
 
     def init(key: Array, input_size: int) -> BRParams:
         key_W, key_b = jax.random.split(key)
@@ -75,6 +76,7 @@ def nbr(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(feedback_bias=feedback_bias, update_bias=update_bias)
 
     def init(key: Array, input_size: int) -> NBRParams:
         key_W, key_U, key_b = jax.random.split(key, 3)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zeros
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, identity, orthogonal
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, identity, orthogonal
 
 
 class ElmanParams(NamedTuple):
@@ -37,6 +37,7 @@ def elman(
     Reference: Elman 1990, "Finding structure in time", Cognitive Science 14, figure 2.
     """
     check_size(hidden_size=hidden_size)
+    check_bias(bias=bias)
 
     def init(key: Array, input_size: int) -> ElmanParams:
         key_W, key_U, key_b = jax.random.split(key, 3)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zeros
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 
 
 class SLSTMParams(NamedTuple):
@@ -58,6 +58,8 @@ def slstm(
     """
     H, K = hidden_size, num_heads
     check_size(hidden_size=H, num_heads=K)
+    if forget_bias is not None:
+        check_bias(forget_bias=forget_bias)
     if H % K:
         raise ValueError(f"num_heads={K} does not divide hidden_size {H}")
 

@@ -39,7 +39,7 @@ def gated_linear_attention(
         yₜ = Sₜ qₜ / √e
 
     for each of num_heads heads of d = H / num_heads values and e = key_size keys, by default half of d, rounded up.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(..., method=Associative())`.
     Carry: S [*B, heads, d, e], values by keys. Output: yₜ [*B, H]. Packing: q, k, v, W₁. Parameters:
     I(2K + H + R) + K(R + 1), K = heads e, R = gate_rank.
     Init: W, W₁ and W_α glorot uniform each, b_α zero.
@@ -100,7 +100,7 @@ def hgrn2(
 
     for each of num_heads heads of d = H / num_heads units: linear attention with o, 1 − f and i in place of queries,
     keys and values. With as many heads as units, h = f ⊙ h + (1 − f) ⊙ i and y = o ⊙ h, as before the expansion.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(..., method=Associative())`.
     Carry: S [*B, heads, d, d], the paper's transposed. Output: yₜ [*B, H]. Packing: i, f, o. Parameters: 3H(I + 1).
     Init: W glorot uniform each, b zero.
     Differs from the paper: γ is a number, 0 in the paper's first layer and learnt, larger from layer to layer, in those

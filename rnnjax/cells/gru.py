@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
 
@@ -38,7 +38,8 @@ def gru(
 
     A removed gate is absent from the packing: r = 1, or z = 0.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: r, z, n. Parameters: 3H(I + H + 1) + H with both gates.
-    Init: W glorot uniform, U orthogonal per gate, biases zero or as given (a number, `Uniform`, `Chrono`).
+    Init: W glorot uniform, U orthogonal per gate, biases zero or as given (a number, `Uniform`, `Normal`, `Chrono`); a
+    large update bias, or `Chrono(t_max)`, keeps, and so writes little.
     Differs from the paper: Cho et al. multiply r with h before U (`gru_reset_before`); this form gives one matrix
     product a step and is what cuDNN, PyTorch and Keras (reset_after) compute.
     Reference: Cho et al. 2014, arXiv:1406.1078, equations 5 to 8; the order of the reset as in cuDNN.
@@ -76,6 +77,7 @@ def gru_reset_before(
 def _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_init, recurrent_init, after) -> Cell:
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(reset_bias=reset_bias, update_bias=update_bias)
     if reset_bias != 0.0 and not reset_gate:
         raise ValueError(f"reset_bias={reset_bias} was given, but this cell has no reset gate")
     if update_bias != 0.0 and not update_gate:

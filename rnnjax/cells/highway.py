@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias, per_gate, symmetric_uniform
+from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias, check_bias, per_gate, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
 narrow = symmetric_uniform(0.04)
@@ -48,6 +48,7 @@ def rhn(
     """
     H, num_gates = hidden_size, 2 if coupled else 3
     check_size(hidden_size=H, depth=depth)
+    check_bias(transform_bias=transform_bias)
 
     def init(key: Array, input_size: int) -> RHNParams:
         key_W, *keys = jax.random.split(key, 1 + depth)

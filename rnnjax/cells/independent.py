@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, shown, zero_carry
-from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias
+from rnnjax.initializers import Bias, Initializer, Uniform, bias as init_bias, check_bias
 
 kernel = jax.nn.initializers.variance_scaling(2 / 65, "fan_in", "uniform")
 
@@ -47,6 +47,9 @@ def indrnn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
+    if recurrent is not None:
+        check_bias(recurrent=recurrent)
     if not max_gain > 0:
         raise ValueError(f"max_gain, the largest factor over t_max steps, must be above 0, got {max_gain}")
     if t_max is not None and not t_max >= 1:

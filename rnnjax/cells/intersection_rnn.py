@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal
+from rnnjax.initializers import Bias, Initializer, check_bias, gate_params, glorot_uniform, orthogonal
 
 
 class IntersectionParams(NamedTuple):
@@ -47,6 +47,7 @@ def intersection_rnn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias, depth_bias=depth_bias)
 
     def init(key: Array, input_size: int) -> IntersectionParams:
         key_gates, key_P = jax.random.split(key)

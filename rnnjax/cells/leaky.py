@@ -11,6 +11,7 @@ from rnnjax.initializers import (
     Bias,
     Initializer,
     bias as init_bias,
+    check_bias,
     gate_params,
     glorot_uniform,
     orthogonal,
@@ -62,6 +63,7 @@ def leaky(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(keep_bias=keep_bias, bias=bias)
 
     def init(key: Array, input_size: int) -> LeakyParams:
         key_gates, key_keep = jax.random.split(key)

@@ -149,7 +149,7 @@ def linear_lmu(
         oₜ = f₂(W_m mₜ + W_x xₜ + b_o)
 
     theta, order: as in `lmu`.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: m [*B, K, d]. Output: oₜ [*B, H]. Parameters: K(I + 1) + H(Kd + I + 1).
     Init: matrices glorot uniform, biases zero.
     Differs from the paper: nothing; it leaves f₁ and f₂ open.

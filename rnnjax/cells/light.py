@@ -10,6 +10,7 @@ from rnnjax.initializers import (
     Bias,
     Initializer,
     bias as init_bias,
+    check_bias,
     glorot_uniform,
     orthogonal,
     per_gate,
@@ -47,6 +48,7 @@ def lightru(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> LightRUParams:
         key_W, key_U, key_b = jax.random.split(key, 3)
@@ -112,6 +114,7 @@ def fastrnn(
     """
     H = hidden_size
     _check(H, kernel_rank, recurrent_rank)
+    check_bias(bias=bias)
 
     def init(key: Array, input_size: int) -> FastRNNParams:
         key_W, key_U, key_b = jax.random.split(key, 3)
@@ -161,6 +164,7 @@ def fastgrnn(
     """
     H = hidden_size
     _check(H, kernel_rank, recurrent_rank)
+    check_bias(update_bias=update_bias, cell_bias=cell_bias)
 
     def init(key: Array, input_size: int) -> FastGRNNParams:
         key_W, key_U, key_z, key_h = jax.random.split(key, 4)

@@ -34,7 +34,7 @@ def longhorn(hidden_size: int, *, state_size: int = 16, rate_rank: int | None = 
 
     Channel by channel, s′ = s − ε k (k·s − x) has the least ‖s′ − s‖² + β (k·s′ − x)²; of k kᵀ in it only the diagonal
     is kept. x has to be of size H; where I is not H, P xₜ stands in its place, P [I, H] learnt.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(..., method=Associative())`.
     Carry: S [*B, H, N], N = state_size. Output: yₜ [*B, H]. Packing: W₁, W_k, W_q. Parameters: H(2R + 2N + 2),
     R = rate_rank, by default H / 16 rounded up; and HI for P where I is not H.
     Init: D one; W_β and b_β uniform within ±1/√R; W uniform with variance 1 / H; P glorot uniform.

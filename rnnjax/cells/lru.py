@@ -48,7 +48,7 @@ def lru(
         hₜ = λ ⊙ hₜ₋₁ + γ ⊙ B xₜ
         yₜ = Re(C hₜ) + D xₜ
 
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, N], complex, N = state_size, by default H. Output: yₜ [*B, H]. Parameters: N(3 + 2I + 2H) + H, and HI
     in place of the last H where I is not H; ν, θ and γ by their logarithms.
     Init: |λ|² uniform between the squares of `radius`, phases uniform in [0, max_phase]: uniform over the area of a
@@ -123,7 +123,7 @@ def rg_lru(
         hₜ = aₜ ⊙ hₜ₋₁ + √(1 − aₜ²) ⊙ (iₜ ⊙ xₜ)
 
     The bare x has to be of size H. Where I is not H, P xₜ stands for xₜ throughout, P [I, H] learnt.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: a, x. Parameters: H(2H + 3), and HI for P where I is not H.
     Init: W and P LeCun normal, b zero, Λ such that a^c is uniform in decay_range.
     Differs from the paper: full matrices W_a and W_x, where its large models have block-diagonal ones; 1 − a² is kept

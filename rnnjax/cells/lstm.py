@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zeros
-from rnnjax.initializers import Bias, Chrono, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import (
+    Bias,
+    Initializer,
+    bias as init_bias,
+    check_bias,
+    glorot_uniform,
+    input_bias as init_input_bias,
+    orthogonal,
+    per_gate,
+)
 
 sigmoid = jax.nn.sigmoid
 Activation = Callable[[Array], Array] | None
@@ -69,8 +78,9 @@ def lstm(
       projection_size: hₜ = W_proj (oₜ ⊙ tanh(cₜ)), of that size, is what recurs and what is returned.
       cut_gradient: no gradient passes from a gate or a block input to hₜ₋₁, so that it goes back in time through c
         alone (the truncation of Hochreiter & Schmidhuber 1997, appendix A.1).
-    Biases are numbers, `Uniform(low, high)` or `Chrono(t_max)`; a `Chrono` forget bias sets b_i = −b_f as well, unless
-    `input_bias` is given.
+    Biases are numbers, `Uniform(low, high)`, `Normal(std)` or `Chrono(t_max)`. A `Chrono` forget bias sets b_i = −b_f
+    as well, unless `input_bias` is given; a `Chrono` input bias is the negative of what it draws, so that the gate
+    starts shut, and −b_f beside the same `Chrono` forget bias.
 
     Carry: LSTMCarry(h [*B, O], c [*B, H], and the gates [*B, K*H] with gate recurrence). Output: hₜ [*B, O], O = H
     unless projected. Packing: i, f, g, o. Parameters: 4H(I + H + 1) as it stands; H(I + H + 1)
@@ -89,6 +99,9 @@ def lstm(
     """
     H, O = hidden_size, hidden_size if projection_size is None else projection_size
     check_size(hidden_size=H, projection_size=O)
+    check_bias(forget_bias=forget_bias, output_bias=output_bias, cell_bias=cell_bias)
+    if input_bias is not None:
+        check_bias(input_bias=input_bias)
     if coupled and not (forget_gate and input_gate):
         raise ValueError("coupled=True sets i = 1 - f: it needs forget_gate=True and input_gate=True")
     if input_bias is not None and (coupled or not input_gate):
@@ -119,10 +132,8 @@ def lstm(
         keys = dict(zip("ifgo", jax.random.split(key, 4), strict=True))
         b = {"g": init_bias(cell_bias, keys["g"], H), "o": init_bias(output_bias, keys["o"], H)}
         b["f"] = init_bias(forget_bias, keys["f"], H)
-        if input_bias is None and isinstance(forget_bias, Chrono):
-            b["i"] = -b["f"]
-        else:
-            b["i"] = init_bias(input_bias or 0.0, keys["i"], H)
+        forget = (forget_bias, b["f"]) if forget_gate else None
+        b["i"] = init_input_bias(input_bias, keys["i"], H, forget=forget)
         return jnp.concatenate([b[gate] for gate in packing])
 
     def initial_carry(params: LSTMParams, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:

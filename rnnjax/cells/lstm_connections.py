@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
-from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, check_bias, gate_params, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
 
@@ -46,6 +46,7 @@ def wmclstm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> WMCLSTMParams:
         key, key_c, key_o = jax.random.split(key, 3)
@@ -101,6 +102,7 @@ def residual_lstm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> ResidualLSTMParams:
         key, key_p, key_h = jax.random.split(key, 3)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, identity, orthogonal
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, identity, orthogonal
 
 softmax = jax.nn.softmax
 
@@ -54,6 +54,7 @@ def mclstm(
     """
     H, M = hidden_size, mass_size
     check_size(hidden_size=H, mass_size=M)
+    check_bias(output_bias=output_bias)
     N = H * (1 + M + (H if time_dependent else 0))
 
     def init(key: Array, input_size: int) -> MCLSTMParams:

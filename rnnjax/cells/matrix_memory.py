@@ -40,7 +40,7 @@ def linear_attention(hidden_size: int, *, num_heads: int = 1, kernel_init: Initi
         yₜ = Sₜ φ(qₜ) / (nₜ · φ(qₜ))
 
     for each of num_heads heads of d = H / num_heads units. Nothing is forgotten.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: MemoryCarry(S [*B, heads, d, d], n [*B, heads, d]). Output: yₜ [*B, H]. Packing: q, k, v. Parameters:
     3H(I + 1).
     Init: W glorot uniform each, b zero.
@@ -95,7 +95,7 @@ def mlstm(
 
     for each of num_heads heads of d = H / num_heads units; i and f are one number for each. C and n stand for exp(mₜ)
     times themselves; h does not depend on m.
-    Linear in time: m where max adds and + multiplies, C and n given m: `unroll(method="associative")`.
+    Linear in time: m where max adds and + multiplies, C and n given m: `unroll(method=Associative())`.
     Carry: MLSTMCarry(C [*B, heads, d, d], n [*B, heads, d], m [*B, heads]). Output: hₜ [*B, H]. Packing: q, k, v, o, i,
     f. Parameters: (4H + 2 heads)(I + 1).
     Init: W_q, W_k, W_v, W_o glorot uniform each; w_i and w_f zero, b_i normal with standard deviation 0.1, b_f from 3

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, orthogonal, per_gate
 
 
 class MGUParams(NamedTuple):
@@ -94,6 +94,8 @@ def mgu3(
 def _mgu(hidden_size, sees_input, sees_state, keep_bias, kernel_init, recurrent_init) -> Cell:
     H = hidden_size
     check_size(hidden_size=H)
+    if keep_bias is not None:
+        check_bias(keep_bias=keep_bias)
 
     def init(key: Array, input_size: int) -> MGUParams:
         key_W, key_n, key_f, key_b = jax.random.split(key, 4)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, shown, split, zeros
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Chrono, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance
 
 sigmoid, log_sigmoid = jax.nn.sigmoid, jax.nn.log_sigmoid
@@ -47,7 +47,7 @@ def mingru(
 
     positive: h̃ₜ = g(W_h xₜ + b_h), g(a) = a + ½ for a ≥ 0 and σ(a) below, and h₀ = g(0) = ½, as in the paper's
     computation in logarithms, where the state has to be positive.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: z, h̃. Parameters: 2H(I + 1).
     Init: W glorot uniform per gate, b_h = 0, b_z = −keep_bias, so that a positive `keep_bias`, or `Chrono(t_max)`,
     keeps; the paper states none.
@@ -58,6 +58,7 @@ def mingru(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(keep_bias=keep_bias)
     candidate = positive_part if positive else lambda z: z
 
     def init(key: Array, input_size: int) -> InputParams:
@@ -91,10 +92,10 @@ def minlstm(
         hₜ = f′ₜ ⊙ hₜ₋₁ + i′ₜ ⊙ h̃ₜ
 
     positive: as in `mingru`.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H]. Output: hₜ [*B, H]. Packing: f, i, h̃. Parameters: 3H(I + 1).
-    Init: W glorot uniform per gate, biases zero or as given; the paper states none, and tries larger b_f in its
-    appendix.
+    Init: W glorot uniform per gate, biases zero or as given, a `Chrono` input bias as in `lstm`; the paper states none,
+    and tries larger b_f in its appendix.
     Differs from the paper: f′ = σ(ln fₜ − ln iₜ), the same number, which holds where both gates vanish; with
     `positive`, as `mingru`.
     Reference: Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv:2410.01201, section
@@ -102,10 +103,15 @@ def minlstm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias, input_bias=input_bias)
     candidate = positive_part if positive else lambda z: z
 
     def init(key: Array, input_size: int) -> InputParams:
-        return input_params(key, input_size, H, [forget_bias, input_bias, 0.0], kernel_init)
+        params = input_params(key, input_size, H, [forget_bias, input_bias, 0.0], kernel_init)
+        if not isinstance(input_bias, Chrono):
+            return params
+        b_f, b_i, b_h = split(params.b, 3)  # a chrono input gate starts shut
+        return params._replace(b=jnp.concatenate([b_f, -b_f if input_bias == forget_bias else -b_i, b_h]))
 
     def step(p: InputParams, h: Array, z: Array) -> tuple[Array, Array]:
         z_f, z_i, z_h = split(name(z, "preactivation"), 3)

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, gate_params, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import (
+    Bias,
+    Initializer,
+    bias as init_bias,
+    check_bias,
+    gate_params,
+    glorot_uniform,
+    orthogonal,
+    per_gate,
+)
 
 sigmoid = jax.nn.sigmoid
 
@@ -46,6 +55,7 @@ def multiplicative_lstm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> MultiplicativeLSTMParams:
         key, key_W, key_U = jax.random.split(key, 3)
@@ -167,6 +177,7 @@ def mi_lstm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> MIParams:
         key_W, key_U, key_mi = jax.random.split(key, 3)
@@ -213,6 +224,7 @@ def mi_gru(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(reset_bias=reset_bias, update_bias=update_bias)
 
     def init(key: Array, input_size: int) -> MIGRUParams:
         key_W, key_U, key_n, key_mi = jax.random.split(key, 4)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
 
@@ -133,6 +133,7 @@ def _mut(hidden_size, project, step, keep_bias, kernel_init, recurrent_init, *, 
     """W and U are the numbers of blocks packed in them; MUT3, which has no bare input, has U_z instead."""
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(keep_bias=keep_bias)
 
     def init(key: Array, input_size: int) -> MUTParams:
         key_W, key_U, key_h, key_b, key_z, key_P = jax.random.split(key, 6)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zero_carry
 from rnnjax.cells.lstm import LSTMCarry
-from rnnjax.initializers import Bias, Initializer, gate_params, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, check_bias, gate_params, glorot_uniform, orthogonal, per_gate
 
 sigmoid = jax.nn.sigmoid
 
@@ -71,6 +71,7 @@ def lstm_layer_norm(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> LayerNormLSTMParams:
         gates = gate_params(key, input_size, H, (0.0, forget_bias, 0.0, 0.0), kernel_init, recurrent_init)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, GateParams, Initializer, gate_params, glorot_uniform, orthogonal
+from rnnjax.initializers import Bias, GateParams, Initializer, check_bias, gate_params, glorot_uniform, orthogonal
 
 sigmoid = jax.nn.sigmoid
 
@@ -34,6 +34,7 @@ def janet(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> GateParams:
         return gate_params(key, input_size, H, [forget_bias, 0.0], kernel_init, recurrent_init)
@@ -71,6 +72,7 @@ def ugrnn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> GateParams:
         return gate_params(key, input_size, H, [forget_bias, 0.0], kernel_init, recurrent_init)
@@ -107,6 +109,7 @@ def ligru(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(update_bias=update_bias)
 
     def init(key: Array, input_size: int) -> GateParams:
         return gate_params(key, input_size, H, [update_bias, 0.0], kernel_init, recurrent_init)

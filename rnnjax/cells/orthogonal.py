@@ -20,7 +20,7 @@ from rnnjax.cells.isometries import (
     skew_blocks,
 )
 from rnnjax.errors import unknown
-from rnnjax.initializers import Bias, GateParams, Uniform, bias as init_bias, symmetric_uniform
+from rnnjax.initializers import Bias, GateParams, Uniform, bias as init_bias, check_bias, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
 SMALL = Uniform(-0.01, 0.01)
@@ -69,6 +69,7 @@ def exprnn(hidden_size: int, *, angles: str = "henaff", bias: Bias = SMALL) -> C
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     init = _init(H, angles, bias, jax.nn.initializers.he_normal())
     return _orthogonal(H, init, lambda params: exponential(skew(params.A, H)))
 
@@ -92,6 +93,7 @@ def scornn(hidden_size: int, *, negative: int | None = None, angles: str = "cayl
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     count = H // 2 if negative is None else negative
     if not isinstance(count, int) or not 0 <= count <= H:
         raise ValueError(f"negative, the number of entries -1, must be a whole number from 0 to {H}, got {negative!r}")
@@ -121,6 +123,7 @@ def nnrnn(hidden_size: int, *, learn_gamma: bool = False, angles: str = "henaff"
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     plain = _init(H, angles, bias, jax.nn.initializers.glorot_normal())
     first = 2 * np.arange(H // 2, dtype=np.int32)
     rows, columns = np.triu_indices(H, 1)
@@ -171,6 +174,7 @@ def goru(hidden_size: int, *, capacity: int | None = None, reset_bias: Bias = 2.
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(reset_bias=reset_bias, update_bias=update_bias)
     layers = rotation_layers(H, capacity)
     small = symmetric_uniform(0.01)
 

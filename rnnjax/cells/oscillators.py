@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_positive, check_size, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Uniform, bias as init_bias, symmetric_uniform
+from rnnjax.initializers import Bias, Uniform, bias as init_bias, check_bias, symmetric_uniform
 
 sigmoid = jax.nn.sigmoid
 UNIT = Uniform(0.0, 1.0)
@@ -106,7 +106,7 @@ def unicornn(
     Carry: OscillatorCarry(y [*B, H], z [*B, H]). Output: yₜ [*B, H]. Parameters: H(I + 3).
     Init: W uniform with the variance 2 / (65 I), w ~ U[0, 1], c ~ U[-0.1, 0.1], b zero.
     Differs from the paper: nothing; it tunes Δt and α for each task, the defaults are those of permuted MNIST by
-    pixels. It computes gradients by running back, to save memory; `unroll(save="chunks")` is for that here.
+    pixels. It computes gradients by running back, to save memory; `Scan(save="chunks")` is for that here.
     Reference: Rusch & Mishra 2021, arXiv:2103.05487; defaults and initial values as in the authors' code.
 
     Raises:
@@ -114,6 +114,7 @@ def unicornn(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(recurrent=recurrent, bias=bias)
     check_positive(dt=dt)
     if not alpha >= 0:
         raise ValueError(f"alpha must be at least 0, got {alpha}")

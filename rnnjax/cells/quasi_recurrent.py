@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, split, zeros
 from rnnjax.errors import unknown
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance, delayed
 
 sigmoid = jax.nn.sigmoid
@@ -44,7 +44,7 @@ def qrnn(
         pooling "fo"    cₜ = fₜ ⊙ cₜ₋₁ + (1 − fₜ) ⊙ zₜ,  hₜ = oₜ ⊙ cₜ
         pooling "ifo"   cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ zₜ,        hₜ = oₜ ⊙ cₜ
 
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: QRNNCarry(c [*B, H], past: the n − 1 last inputs [*B, I], zeros before the first). Output: hₜ [*B, H].
     Packing: z, f, then i, o where they are. Parameters: GH(nI + 1), G = 2, 3, 4 for "f", "fo", "ifo".
     Init: the matrices of a gate as one [n I, H], glorot uniform, biases zero or as given; the paper states none.
@@ -57,6 +57,7 @@ def qrnn(
     """
     H = hidden_size
     check_size(hidden_size=H, window=window)
+    check_bias(forget_bias=forget_bias)
     if pooling not in POOLINGS:
         raise ValueError(unknown("pooling", pooling, POOLINGS))
     num_gates = 1 + len(pooling)

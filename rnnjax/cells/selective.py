@@ -47,7 +47,7 @@ def selective_ssm(
         yₜ = hₜ Cₜ + D ⊙ xₜ
 
     x has to be of size H; where I is not H, P xₜ stands in its place, P [I, H] learnt.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H, N], N = state_size. Output: yₜ [*B, H]. Packing: W₁, W_B, W_C. Parameters: H(2R + 3N + 2),
     R = step_rank, by default H / 16 rounded up; and HI for P where I is not H.
     Init: A_n = −n, n = 1..N; D one; W_Δ uniform within ±1/√R; b_Δ such that softplus(b_Δ) is log uniform in step_range;
@@ -115,7 +115,7 @@ def ssd(
 
     Δ, A and D are one number for each head. Over time y is linear attention with the mask exp(A Σ Δ), the sum over the
     steps between: C, B and Δ u are its queries, keys and values.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(..., method=Associative())`.
     Carry: h [*B, heads, d, N], N = state_size. Output: yₜ [*B, H]. Packing: u, B, C, Δ. Parameters:
     I(H + 2N + heads) + 3 heads.
     Init: −A uniform from 1 to 16; D one; b_Δ such that softplus(b_Δ) is log uniform in step_range; W glorot uniform

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, orthogonal, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, orthogonal, per_gate
 
 
 class SGUParams(NamedTuple):
@@ -67,6 +67,7 @@ def hard_sigmoid(v: Array) -> Array:
 def _sgu(hidden_size, deep, keep_bias, kernel_init, recurrent_init) -> Cell:
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(keep_bias=keep_bias)
 
     def init(key: Array, input_size: int) -> SGUParams:
         key_W, key_b, key_z, key_g, key_o = jax.random.split(key, 5)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, shown, split, zero_carry
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, per_gate
 from rnnjax.linear import advance
 
 sigmoid = jax.nn.sigmoid
@@ -40,7 +40,7 @@ def sru(
         hₜ = rₜ ⊙ g(cₜ) + (1 − rₜ) ⊙ xₜ                          g = activation
 
     The bare x has to be of size H. Where I is not H, W_skip xₜ stands in its place in the last line.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: c [*B, H]. Output: hₜ [*B, H]. Packing: W x̃, f, r; b f, r. Parameters: H(3I + 2), and HI for W_skip where I
     is not H.
     Init: matrices uniform with variance 1 / I, biases zero or as given.
@@ -49,6 +49,7 @@ def sru(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias, highway_bias=highway_bias)
 
     def init(key: Array, input_size: int) -> SRUParams:
         return _init(key, input_size, H, [forget_bias, highway_bias], kernel_init)
@@ -93,6 +94,7 @@ def sru_v2(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias, highway_bias=highway_bias)
     alpha = math.sqrt(1 + 2 * math.exp(highway_bias))
 
     def init(key: Array, input_size: int) -> SRUParams:

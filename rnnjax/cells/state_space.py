@@ -85,7 +85,7 @@ def s4d(
 
     N = state_size / 2 complex numbers for each input stand for themselves and their conjugates. x has to be of size H;
     where I is not H, P xₜ stands in its place, P [I, H] learnt.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H, N], complex. Output: yₜ [*B, H]. Parameters: H(4N + 2), and HI for P where I is not H.
     Init: decay ½; frequency πn ("lin") or (S / π)(S / (2n + 1) − 1), S = state_size ("inv"), n = 0..N−1; log Δ uniform
     between the logarithms of step_range; C complex normal with variance 1; D normal with variance 1; P glorot uniform.
@@ -177,7 +177,7 @@ def s5(
         yₜ = 2 Re(C hₜ) + D xₜ
 
     N = state_size / 2 complex numbers stand for themselves and their conjugates.
-    Linear in time: `unroll(method="associative")`.
+    Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, N], complex. Output: yₜ [*B, H]. Parameters: N(3 + 2I + 2H) + H, and HI in place of the last H where
     I is not H.
     Init: A the eigenvalues with positive imaginary part of `blocks` equal blocks, each the normal part of the

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, affine, check_size, dense, name, recur, shown, split, zero_carry, zeros
-from rnnjax.initializers import Bias, Initializer, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, Initializer, bias as init_bias, check_bias, glorot_uniform, per_gate
 from rnnjax.linear import advance, delayed
 
 sigmoid = jax.nn.sigmoid
@@ -46,6 +46,7 @@ def t_rnn(hidden_size: int, *, forget_bias: Bias = 0.0, kernel_init: Initializer
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> TRNNParams:
         key_W, key_b = jax.random.split(key)
@@ -126,6 +127,7 @@ def t_lstm(
 def _typed(hidden_size: int, forget_bias: Bias, kernel_init: Initializer, recurrent_init: Initializer, update) -> Cell:
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> TypedParams:
         key_W, key_V, key_b = jax.random.split(key, 3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnjax.cell import Array, Cell, affine, check_size, name, recur, shown, zeros
 from rnnjax.cells.lstm import lstm
-from rnnjax.initializers import Bias, Initializer, Normal, bias as init_bias
+from rnnjax.initializers import Bias, Initializer, Normal, bias as init_bias, check_bias
 
 narrow, narrow_bias = jax.nn.initializers.normal(0.1), Normal(0.1)
 
@@ -54,6 +54,7 @@ def clockwork(
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     periods = tuple(2**i for i in range(min(8, H))) if periods is None else tuple(periods)
     for period in periods:
         check_size(periods=period)

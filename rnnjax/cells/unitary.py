@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnjax.cell import Array, Cell, check_size, dense, name, recur, shown, zero_carry
 from rnnjax.cells.isometries import exponential, mod_relu_pairs, real_form, rotation_layers, rotations
-from rnnjax.initializers import Bias, GateParams, Uniform, bias as init_bias, glorot_uniform, per_gate
+from rnnjax.initializers import Bias, GateParams, Uniform, bias as init_bias, check_bias, glorot_uniform, per_gate
 
 SMALL = Uniform(-0.01, 0.01)
 
@@ -57,6 +57,7 @@ def urnn(hidden_size: int, *, bias: Bias = 0.0, permutation_seed: int = 0) -> Ce
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     permutation = np.random.default_rng(permutation_seed).permutation(H).astype(np.int32)
 
     def init(key: Array, input_size: int) -> URNNParams:
@@ -103,6 +104,7 @@ def full_capacity_urnn(hidden_size: int, *, bias: Bias = SMALL) -> Cell:
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
 
     def init(key: Array, input_size: int) -> UnitaryParams:
         key_W, key_A, key_b, key_h = jax.random.split(key, 4)
@@ -146,6 +148,7 @@ def eunn(hidden_size: int, *, capacity: int | None = 2, bias: Bias = -0.01) -> C
     """
     H = hidden_size
     check_size(hidden_size=H)
+    check_bias(bias=bias)
     layers = rotation_layers(H, capacity)
     P = layers.num_angles
 

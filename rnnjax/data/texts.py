@@ -13,7 +13,7 @@ import codecs
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,11 +78,15 @@ def load_texts(
     return Texts(texts, *_classify(where, labels, names, classes))
 
 
-def split_of(num_examples: int, parts: Sequence[float], seed: int) -> list[np.ndarray]:
+def split_of(
+    num_examples: int, parts: Sequence[float], seed: int, labels: Sequence[Any] | np.ndarray | None = None
+) -> list[np.ndarray]:
     """Shuffled disjoint parts of num_examples rows, an array of row numbers each; the same seed gives the same parts.
 
     Args:
       parts: fractions such as (0.67, 0.33), or counts such as (34_000, 6_000, 10_000). What they leave over is in none.
+      labels: the class of each row, for parts in which every class has its share, to a row or so, and one row at least
+        where it has as many as there are parts. Without them rows are drawn blindly: a rare class may be in one alone.
     """
     counts = all(isinstance(part, int | np.integer) for part in parts)
     ends = np.cumsum(parts) if counts else np.round(np.cumsum(parts) * num_examples).astype(int)
@@ -92,8 +96,34 @@ def split_of(num_examples: int, parts: Sequence[float], seed: int) -> list[np.nd
             f"cannot cut {num_examples} examples into parts {tuple(parts)}: each needs one example at least, "
             "and together they cannot have more than there are"
         )
-    order = np.random.default_rng(seed).permutation(num_examples)
+    rng = np.random.default_rng(seed)
+    if labels is not None:
+        if len(labels) != num_examples:
+            raise ValueError(f"{len(labels)} labels for {num_examples} examples")
+        return _stratified(np.asarray(labels), [*sizes, num_examples - ends[-1]], rng)[:-1]
+    order = rng.permutation(num_examples)
     return np.split(order[: ends[-1]], ends[:-1])
+
+
+def _stratified(labels: np.ndarray, sizes: Sequence[int], rng: np.random.Generator) -> list[np.ndarray]:
+    """Parts of these sizes, the last of them what is left over: the rarest class is dealt out first, each by the places
+    that are still free, by largest remainders, so that the last class fits exactly."""
+    free = np.array(sizes)
+    parts: list[list[np.ndarray]] = [[] for _ in sizes]
+    classes, counts = np.unique(labels, return_counts=True)
+    for label in classes[np.argsort(counts, kind="stable")]:
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        share, remainder = np.divmod(len(rows) * free, free.sum())
+        share[np.argsort(-remainder, kind="stable")[: len(rows) - share.sum()]] += 1
+        empty = [part for part in range(len(sizes) - 1) if not share[part] and free[part]]
+        if len(rows) >= len(sizes) - 1:
+            for part in empty:
+                share[part] += 1
+                share[np.argmax(share)] -= 1
+        free -= share
+        for taken, some in zip(parts, np.split(rows, np.cumsum(share)[:-1]), strict=True):
+            taken.append(some)
+    return [rng.permutation(np.concatenate(taken)) for taken in parts]
 
 
 def decode(where: str, content: bytes, encoding: str = "utf-8") -> str:

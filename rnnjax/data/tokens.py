@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import regex
 
 from rnnjax.data.ragged import Ragged
 from rnnjax.errors import unknown
@@ -22,8 +23,11 @@ KEPT = 8  # files of tokens in a cache; those of IMDB have 50 MB
 # ---- tokens
 
 _BLANKED = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
-_WORD_OR_MARK = re.compile(r"\w+(?:'\w+)*|[.,!?;:()\"]")
-_LETTERS = re.compile(r"\w+")
+# A letter or digit, then more of them with their marks (vowels of Hindi and Tamil, points of Hebrew, stress); joiners
+# stand between two parts of a word in Persian and Hindi.
+_LETTERS = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:[\u200c\u200d][\p{L}\p{N}\p{M}]+)*")
+_WORD_OR_MARK = regex.compile(rf"{_LETTERS.pattern}(?:'{_LETTERS.pattern})*|[.,!?;:()\"]")
+_WITHOUT_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
 
 
@@ -48,6 +52,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in _LETTERS.findall(_plain(text)) if word not in STOP_WORDS]
 
 
+def characters(text: str) -> list[str]:
+    """Lower-case characters without blanks, each with its marks and what it is joined to: grapheme clusters (Unicode
+    Standard Annex 29), so that a flag is one. For scripts without spaces between words."""
+    return [character for part in _plain(text).split() for character in regex.findall(r"\X", part)]
+
+
 def _plain(text: str) -> str:
     """Lower case, accents composed with their letters, no HTML line breaks, no underscores."""
     return _LINE_BREAK.sub(" ", unicodedata.normalize("NFC", text.lower())).replace("_", " ")
@@ -57,6 +67,7 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "keras_words": keras_words,
     "words": words,
     "content_words": content_words,
+    "characters": characters,
 }
 
 # Function words of English, and what is left of contractions cut at the apostrophe.
@@ -108,23 +119,40 @@ def tokenise(texts: Sequence[str], tokenizer: str, cache: str | os.PathLike | No
       cache: folder to keep the result in, `user_cache()` say, or None. The file is found again by the texts, the
         tokenizer's name and this module's source, so it is never out of date; it can be deleted at any time. The
         KEPT newest stay.
+
+    A UserWarning says where the words of nearly all texts are seen never again, as they are of a script that has no
+    spaces between them.
     """
     if tokenizer not in TOKENIZERS:
         raise ValueError(unknown("tokenizer", tokenizer, TOKENIZERS))
     cut = TOKENIZERS[tokenizer]
     if cache is None:
-        return number_tokens(map(cut, texts))
+        return _warned(number_tokens(map(cut, texts)), tokenizer)
     path = Path(cache) / f"tokens-{_digest(texts, tokenizer)}.npz"
     tokens = _read_tokens(path)
     if tokens is None:
         tokens = number_tokens(map(cut, texts))
         _write_tokens(path, tokens)
+    return _warned(tokens, tokenizer)
+
+
+def _warned(tokens: Tokens, tokenizer: str) -> Tokens:
+    """The same tokens, after a warning where most occur once, and texts are one each or have no spaces."""
+    if tokenizer != "characters" and len(tokens.ids.lengths) >= 10 and len(tokens.ids.values):
+        once = (np.bincount(tokens.ids.values) == 1).sum() / len(tokens.ids.values)
+        unspaced = np.mean([bool(_WITHOUT_SPACES.search(word)) for word in tokens.types])
+        if once > 0.5 and (np.median(tokens.ids.lengths) <= 1 or unspaced > 0.5):
+            warnings.warn(
+                f"tokenizer {tokenizer!r}: {once:.0%} of all tokens occur once only: little can be learnt from them. "
+                "If the texts have no spaces between words (Chinese, Japanese, Thai), take tokenizer 'characters'",
+                stacklevel=3,
+            )
     return tokens
 
 
 def _digest(texts: Sequence[str], tokenizer: str) -> str:
     digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16)
-    digest.update(repr((tokenizer, unicodedata.unidata_version, list(map(len, texts)))).encode())
+    digest.update(repr((tokenizer, unicodedata.unidata_version, regex.__version__, list(map(len, texts)))).encode())
     digest.update("".join(texts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

@@ -5,10 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from rnnjax.jaxprs import Equation, Program
-
-BILINEAR = ("dot_general", "conv_general_dilated")
-SLOPES = {"tanh": lambda y: 1 - y * y, "logistic": lambda y: y * (1 - y)}  # of functions known by their output
+from rnnjax.jaxprs import SLOPES, Equation, Program
 
 
 class Site(NamedTuple):
@@ -58,7 +55,7 @@ def make_plan(program: Program, save_named: bool) -> Plan:
         """The end of the chain of additions that a value goes through and does nothing else."""
         while value not in returned and len(users.get(value, ())) == 1:
             (user,) = users[value]
-            if user.primitive.name not in ("add", "name"):
+            if not user.is_sum and user.label is None:
                 break
             if program.avals[user.outputs[0]].shape != program.avals[value].shape:
                 break
@@ -70,7 +67,7 @@ def make_plan(program: Program, save_named: bool) -> Plan:
     def weight(value: int) -> int:
         source, narrow = value, None
         made_by = producer.get(value)
-        if made_by is not None and made_by.primitive.name == "convert_element_type":
+        if made_by is not None and made_by.is_cast:
             (before,) = made_by.inputs
             if isinstance(before, int) and is_float(before):
                 source, narrow = before, program.avals[value].dtype
@@ -111,11 +108,7 @@ def make_plan(program: Program, save_named: bool) -> Plan:
     for position in backwards:
         visit(position, product_sinks)
 
-    named = [
-        equation.outputs[0]
-        for equation in equations
-        if equation.primitive.name == "name" and equation.params["name"] == "preactivation"
-    ]
+    named = [equation.outputs[0] for equation in equations if equation.label == "preactivation"]
     shared = {
         leaf: program.ys.index(atom)
         for leaf, atom in enumerate(program.carry_out)
@@ -125,7 +118,7 @@ def make_plan(program: Program, save_named: bool) -> Plan:
         position: leaf
         for position, equation in enumerate(equations)
         for leaf in shared
-        if equation.primitive.name in SLOPES and equation.outputs[0] == program.carry_out[leaf]
+        if equation.kind in SLOPES and equation.outputs[0] == program.carry_out[leaf]
     }
     known_by_output = {equations[position].outputs for position in by_output}
 
@@ -149,11 +142,10 @@ def make_plan(program: Program, save_named: bool) -> Plan:
 
 def _site(equation: Equation, changes: set[int], is_float: Callable) -> tuple[int, Any, bool] | None:
     """(which operand is constant over time, the other one, whether it is a product), if the equation is a site."""
-    kind = equation.primitive.name
-    if kind not in (*BILINEAR, "add") or not all(isinstance(atom, int) for atom in equation.inputs):
+    if not (equation.is_product or equation.is_sum) or not all(isinstance(atom, int) for atom in equation.inputs):
         return None
     constant = [atom not in changes for atom in equation.inputs]
     if sum(constant) != 1 or not all(map(is_float, equation.inputs)):
         return None
     at = constant.index(True)
-    return at, equation.inputs[1 - at], kind != "add"
+    return at, equation.inputs[1 - at], equation.is_product

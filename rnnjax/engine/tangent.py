@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.chunks import chunk_size
-from rnnjax.engine.plan import SLOPES, Plan, Site
-from rnnjax.jaxprs import Equation, Values, compute, needed
+from rnnjax.engine.plan import Plan
+from rnnjax.jaxprs import SLOPES, Values, compute, needed
 
 Array = jax.Array
-ROWS_TIMES_MATRIX = (((1,), (0,)), ((), ()))
 
 
 @jax.custom_jvp
@@ -189,11 +188,10 @@ def _chunk_tangent(
                 return equation.bind(*both)[0]
 
             def over_steps(weight: Array, operand: Array) -> Array:
-                if not _is_rows_times_matrix(equation, site, weight, operand):
+                if site.weight_at != 1 or not equation.is_rows_times_matrix(operand, weight):
                     return jax.vmap(product, (None, 0))(weight, operand)
                 rows = operand.reshape(-1, operand.shape[-1])
-                plain = equation._replace(params=equation.params | {"dimension_numbers": ROWS_TIMES_MATRIX})
-                return plain.bind(rows, weight)[0].reshape(size, *shape)
+                return equation.of_rows().bind(rows, weight)[0].reshape(size, *shape)
 
             if dweight is not None:
                 add(site.sink, over_steps(dweight, operands[site.operand]))
@@ -230,15 +228,6 @@ def _chunk_tangent(
         return lax.scan(recomputed(inner), dcarry, (jnp.arange(size), sums, direct), size, reverse=reverse)
 
     return body
-
-
-def _is_rows_times_matrix(equation: Equation, site: Site, weight: Array, operand: Array) -> bool:
-    """Whether a product is h [..., H] times U [H, N]: more steps are just more rows, and one plain product."""
-    if equation.primitive.name != "dot_general" or site.weight_at != 1 or weight.ndim != 2:
-        return False
-    last = operand.ndim - 2  # of the operand of one step
-    (mine, its), batch = equation.params["dimension_numbers"]
-    return (tuple(mine), tuple(its), *map(tuple, batch)) == ((last,), (0,), (), ())
 
 
 def _operands(
@@ -289,7 +278,7 @@ def _replay(
         equation, site = program.equations[position], plan.sites.get(position)
         if position in plan.by_output:
             y = ends[plan.by_output[position]]
-            return [_with_slope(y, SLOPES[equation.primitive.name](y), *inputs)]
+            return [_with_slope(y, SLOPES[equation.kind](y), *inputs)]
         if site is not None:
             inputs = replaced_at(inputs, site.weight_at, narrowed[site.weight])
             if site.is_product and not site.sees_carry:

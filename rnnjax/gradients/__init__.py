@@ -18,6 +18,7 @@ from rnnjax.gradients.horizon import (
 )
 from rnnjax.gradients.jacobians import JacobianSpectrum, jacobian_spectrum, quantiles
 from rnnjax.gradients.lyapunov import Lyapunov, lyapunov_spectrum
+from rnnjax.gradients.reach import Derivatives, Reach, gradient_reach, output_derivatives
 from rnnjax.gradients.tangents import state_size
 from rnnjax.gradients.theory import (
     forget_bias_for,
@@ -30,11 +31,13 @@ from rnnjax.gradients.theory import (
 __all__ = [
     "SMALLEST",
     "ByLag",
+    "Derivatives",
     "Horizon",
     "HorizonInterval",
     "JacobianSpectrum",
     "Keeping",
     "Lyapunov",
+    "Reach",
     "Saturation",
     "by_training_step",
     "forget_bias_for",
@@ -42,6 +45,7 @@ __all__ = [
     "gates",
     "gradient_by_lag",
     "gradient_horizon",
+    "gradient_reach",
     "gradients_by_lag",
     "growth_rate",
     "histogram",
@@ -53,6 +57,7 @@ __all__ = [
     "mean_by_lag",
     "mean_field_rate",
     "mean_field_variance",
+    "output_derivatives",
     "quantiles",
     "saturation",
     "state_size",

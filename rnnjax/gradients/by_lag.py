@@ -10,6 +10,7 @@ from jax import lax
 from rnnjax.cell import Array, Cell, dtype_of, where_each
 from rnnjax.intercept import intercept_unroll
 from rnnjax.leaves import inexact_leaves
+from rnnjax.methods import Scan
 from rnnjax.unrolling import unroll
 
 Loss = Callable[[Array], Array]
@@ -70,7 +71,7 @@ def gradients_by_lag(network: Any, params: Any, xs: Array, loss: Loss, *, length
     if not isinstance(network, Cell):
         return _every_run(lambda: jnp.sum(loss(network.apply(params, xs, lengths=lengths)[1])))
     run = Run(network, params, xs, lengths=lengths)
-    carry, ys = unroll(network, params, xs, lengths=lengths, save="nothing")
+    carry, ys = unroll(network, params, xs, lengths=lengths, method=Scan(save="nothing"))
     dys = jax.grad(lambda ys: jnp.sum(loss(ys)))(ys)
     return [backward(run, [jnp.zeros_like(leaf) for leaf in inexact_leaves(carry)[0]], dys)]
 

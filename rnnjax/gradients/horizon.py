@@ -82,6 +82,7 @@ class HorizonInterval(NamedTuple):
     censored: bool
     num_seeds: int
     num_examples: int  # of each seed
+    rate: float  # the growth rate; above 0 where the gradient grows, where `steps` is infinite as for one that is flat
 
 
 def horizon_interval(log_norms: Array | np.ndarray) -> HorizonInterval:
@@ -109,7 +110,7 @@ def horizon_interval(log_norms: Array | np.ndarray) -> HorizonInterval:
         low, high = _resampled(norms[0])
     steps = steps_of(rate)
     ends = steps_of(low), steps_of(high)
-    return HorizonInterval(steps, *ends, bool(steps > num_lags), num_seeds, num_examples)
+    return HorizonInterval(steps, *ends, bool(steps > num_lags), num_seeds, num_examples, rate)
 
 
 def student(values: np.ndarray) -> tuple[float, float]:

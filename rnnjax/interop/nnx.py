@@ -46,7 +46,7 @@ class RNN(nnx.Module):
           deterministic: nothing random happens, such as dropout.
           params: those that `cell.init` would draw, from an earlier training or from another library.
           rngs: its stream `params` draws the params, a fork of its stream `dropout` is kept for calls.
-          **options: of `unroll` (save, engine, method, ...); for cells only.
+          **options: of `unroll` (method, matmul_dtype); for cells only.
 
         Raises:
           ValueError: an input size below 1; an option for a layer; params that are not those of this cell and size.

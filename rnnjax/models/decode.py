@@ -97,11 +97,14 @@ def draw(keys: Array, logits: Array, temperature: Array, options: Options) -> Ar
     Each row has its own key, so it does not matter how many are drawn together.
     """
     logits = jnp.where(options.banned, -jnp.inf, logits)
-    tempered = logits / jnp.where(temperature > 0, temperature, 1)[:, None]
+    # The maximum first: logits over a temperature of 1e-38 would all be infinite, which one was largest forgotten. What
+    # XLA may take for zero (a subnormal number) is zero.
+    warm = temperature >= jnp.finfo(temperature.dtype).tiny
+    tempered = (logits - logits.max(axis=-1, keepdims=True)) / jnp.where(warm, temperature, 1)[:, None]
     used = (options.top_k > 0) | (options.top_p < 1)
     tempered = lax.cond(used, lambda z: filtered(z, options.top_k, options.top_p), lambda z: z, tempered)
     drawn = jax.vmap(jax.random.categorical)(keys, tempered)
-    return jnp.where(temperature > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
+    return jnp.where(warm, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
 
 
 def make_decoder(initial_carry: Callable, next_logits: Callable, end: int) -> Decoder:

@@ -94,7 +94,7 @@ def make_model(
         a = softmax_t(v . tanh(A y_t + c)) (Yang et al. 2016, equations 5 to 7). One a step, [T, *B, O]: "all".
       embedding: of xs, which are then whole numbers [T, *B].
       dropout: rate at which the entries of s are left out before the readout, when a key is given.
-      options: of `unroll` (save, project, matmul_dtype).
+      options: of `unroll` (method, matmul_dtype).
 
     Init: W glorot uniform, b zero; A glorot uniform, c zero, v ~ N(0, 1/H).
     """

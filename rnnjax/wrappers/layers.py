@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 
 @shown
 def layer(cell: Cell | Layer, **options) -> Layer:
-    """A cell as a Layer: its `unroll`, with options of `unroll` (save, project, reverse, ...) fixed here."""
+    """A cell as a Layer: its `unroll`, with options of `unroll` (method, reverse, matmul_dtype) fixed here."""
     if isinstance(cell, Layer):
         if options:
             raise ValueError(f"{', '.join(options)}: options of unroll belong to cells, this is a Layer already")

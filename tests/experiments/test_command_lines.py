@@ -25,13 +25,14 @@ PROGRAMS = (
     "experiments.published.main",
     "experiments.remedies.main",
     "experiments.seq2seq.main",
+    "experiments.start_map.main",
     "experiments.sweep.command",
     "experiments.textgen.main",
     "experiments.zoo.cell_table",
     "experiments.zoo.main",
 )
 # Importing these packages makes the cells of their sweeps, and so imports JAX.
-WITH_CELLS = ("experiments.advice", "experiments.remedies", "experiments.zoo")
+WITH_CELLS = ("experiments.advice", "experiments.remedies", "experiments.zoo", "experiments.start_map")
 HEAVY = ("jax", "pandas", "matplotlib", "flax", "orbax", "scipy", "datasets")
 # What a program must be given before it comes to its options.
 NEEDED = {
@@ -39,6 +40,7 @@ NEEDED = {
     "experiments.gradients.main": ["lstm"],
     "experiments.music.main": ["--data-dir", "d"],
     "experiments.seq2seq.main": ["reverse"],
+    "experiments.start_map.main": ["a"],
     "experiments.textgen.main": ["train", "--model", "m"],
 }
 RATES, SIZES = ("0", "-0.1", "nan", "inf", "fast"), ("0", "-1", "2.5", "many")

@@ -125,6 +125,31 @@ def test_lists_of_names_are_the_split(tmp_path):
         from_folder(tmp_path)
 
 
+def test_matlab_files_of_a_piece_each_or_of_all_with_their_split(tmp_path):
+    for i, piece in enumerate(PIECES):
+        savemat(tmp_path / f"{i}.mat", {"roll": piece.astype(float)})
+    found = [piece for pieces in from_folder(tmp_path).values() for piece in pieces]
+    same(sorted(found, key=len), sorted(PIECES, key=len))
+    cells = np.empty((1, len(PIECES)), object)
+    cells[0] = PIECES
+    whole = tmp_path / "whole" / "Nottingham.mat"
+    whole.parent.mkdir()
+    savemat(whole, {"traindata": cells, "validdata": cells[:, :2], "testdata": cells[:, 2:]})
+    for given in (whole, whole.parent):
+        splits = from_folder(given)
+        assert [len(pieces) for pieces in splits.values()] == [6, 2, 4]
+        same(splits["test"], PIECES[2:])
+    savemat(tmp_path / "0.mat", {"a": PIECES[0], "b": PIECES[1]})
+    with pytest.raises(ValueError, match=r"0.mat: 2 arrays \(a, b\); one was expected"):
+        read_roll(tmp_path / "0.mat")
+    savemat(whole, {"traindata": cells})
+    with pytest.raises(ValueError, match=r"Nottingham.mat: no array validdata; it has traindata"):
+        from_folder(whole)
+    whole.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(ValueError, match=r"Nottingham.mat (cannot be read as a MATLAB file|is of MATLAB 7.3)"):
+        from_folder(whole)
+
+
 def test_folders_that_cannot_be_split(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         from_folder(tmp_path / "none")

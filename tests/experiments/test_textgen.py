@@ -68,6 +68,9 @@ def test_tokens_joined_are_the_text(level, text):
 def test_composed_characters_stay_whole():
     assert split(corpora.normalised("e\u0301x\u0301 и\u0306", False), "char") == ["é", "x\u0301", " ", "й"]
     assert split("a👨\u200d👩b", "char") == ["a", "👨\u200d👩", "b"]
+    assert split("🇩🇪🇫🇷👍🏽कि", "char") == ["🇩🇪", "🇫🇷", "👍🏽", "कि"]
+    assert split("👍🏽! ❤\ufe0f 🇩🇪किताब की", "word") == ["👍🏽", "!", " ❤\ufe0f", " 🇩🇪", "किताब", " की"]
+    assert corpora.words_of("Прекра́сное, it's x2y किताब ❤\ufe0f") == ["прекра́сное", "it's", "x", "y", "किताब"]
     assert split("да\u0301ма it's, so", "word") == ["да\u0301ма", " it's", ",", " so"]
     assert split("a.  \n\n    b\tc ", "word") == ["a", ".", "  ", "\n", "\n", "   ", " b", "\t", "c", " "]
 

@@ -7,6 +7,7 @@ them. Parameters are the initial ones, shaken so that none is zero.
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import rnnjax
 from rnnjax import (
     Cell,
     LSTMCarry,
+    Scan,
     deep_input,
     deep_output,
     deep_transition,
@@ -42,7 +44,8 @@ from rnnjax import (
     zoneout,
 )
 from rnnjax.cell import matmul_dtype
-from rnnjax.cells import CELLS
+from rnnjax.cells import CELLS, cell_options
+from rnnjax.initializers import Chrono, Normal, Uniform
 
 T, B, I, H = 8, 3, 4, 5
 LENGTHS = (5, 8, 0)
@@ -107,7 +110,9 @@ def subject(name) -> Subject:
         traces.append(name)
 
         def loss(params, xs, engine):
-            carry_out, ys = unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, engine=engine)
+            carry_out, ys = unroll(
+                cell, params, xs, carry, lengths=lengths, resets=resets, key=KEY, method=Scan(engine=engine)
+            )
             return jnp.sum(ys * dys), (carry_out, ys)
 
         gradient = jax.value_and_grad(loss, (0, 1), has_aux=True)
@@ -393,3 +398,21 @@ def test_unknown_cells_and_options_are_named():
     ):
         rnnjax.make_cell("gru", H, forget_bias=1.0)
     assert isinstance(rnnjax.make_cell("lstm_nfg", H, input_bias=-1.0), Cell)
+
+
+BIASES = [
+    (name, option)
+    for name, factory in CELLS.items()
+    for option in cell_options(factory)
+    if option == "bias" or option.endswith("_bias")
+]
+
+
+@pytest.mark.parametrize("value", ["chrono", math.nan, math.inf, True, Chrono(math.nan), Normal(-1.0), Uniform(2, 1)])
+def test_biases_that_are_none_are_refused_where_they_are_given(value):
+    assert ("lstm", "input_bias") in BIASES
+    for name, option in BIASES:
+        with pytest.raises(ValueError, match=r"allowed: a finite number|needs"):
+            CELLS[name](H, **{option: value})
+    with pytest.raises(ValueError, match=r"forget_bias='chrono'; allowed: a finite number, .*Chrono\(t_max\)"):
+        rnnjax.lstm(H, forget_bias="chrono")

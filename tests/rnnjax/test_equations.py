@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import Chrono, Uniform, unroll
+from rnnjax import Chrono, Scan, Uniform, unroll
 from rnnjax.cells import CELLS, LSTMCarry
 from tests import reference
 
@@ -36,7 +36,7 @@ def make_case(cell, batch=(B,)):
 
 
 def run(cell, params, xs, carry):
-    return jax.jit(functools.partial(unroll, cell, save="everything"))(params, xs, carry)
+    return jax.jit(functools.partial(unroll, cell, method=Scan(save="everything")))(params, xs, carry)
 
 
 def assert_close(actual, expected):
@@ -249,6 +249,29 @@ def test_chrono_biases():
     assert drawn.std() > 0.1
     with pytest.raises(ValueError, match="t_max above 2"):
         bias_of("f", forget_bias=Chrono(2))
+
+
+def test_a_chrono_input_bias_starts_the_gate_shut():
+    f, i = (bias_of(gate, forget_bias=Chrono(100), input_bias=Chrono(100)) for gate in "fi")
+    np.testing.assert_array_equal(i, -f)  # the same start as forget_bias=Chrono(100) alone
+    np.testing.assert_array_equal(f, bias_of("f", forget_bias=Chrono(100)))
+    without_forget_gate = bias_of("i", packing="igo", forget_gate=False, input_bias=Chrono(100))
+    beside_another = bias_of("i", forget_bias=Chrono(20), input_bias=Chrono(100))
+    np.testing.assert_array_equal(beside_another, without_forget_gate)
+    assert np.all(bias_of("f", forget_bias=3.0, input_bias=Chrono(100)) == 3)
+    assert np.all((without_forget_gate <= 0) & (without_forget_gate >= -np.log(99)))
+    assert without_forget_gate.min() < -np.log(60)
+
+
+@pytest.mark.parametrize("name", ["gru", "gru_reset_before"])
+def test_a_chrono_update_bias_keeps(name):
+    """z = 1 keeps: with biases alone a state decays over as many steps as chrono draws time constants for."""
+    cell = CELLS[name](64, **NO_MATRICES, update_bias=Chrono(100))
+    params = cell.init(jax.random.key(3), I)
+    h, _ = cell.step(cell.prepare(params), np.ones(64, np.float32), cell.project(params, np.zeros(I, np.float32)))
+    steps = 1 / (1 - np.asarray(h))
+    assert np.all((steps >= 2 - 1e-3) & (steps <= 100))
+    assert steps.max() > 60
 
 
 def test_matrices_are_orthogonal_per_gate():

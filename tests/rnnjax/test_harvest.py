@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import dropout, elman_relu, gru, harvest, lstm, lstm_fgr, stack, unroll
+from rnnjax import Scan, dropout, elman_relu, gru, harvest, lstm, lstm_fgr, stack, unroll
 from rnnjax.cell import name, recur
 from tests.reference import sigmoid
 
@@ -80,7 +80,9 @@ def test_past_the_length_all_is_zero():
         assert_close(value, np.where(active, whole[label], 0))
 
 
-@pytest.mark.parametrize("options", [{"reverse": True}, {"save": "chunks"}, {"project": "before"}])
+@pytest.mark.parametrize(
+    "options", [{"reverse": True}, {"method": Scan(save="chunks")}, {"method": Scan(project="before")}]
+)
 def test_options_of_unroll(options):
     cell = lstm(H)
     params = params_of(cell)

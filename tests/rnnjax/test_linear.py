@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import CELLS, Cell, dropout, harvest, layer, lru, lstm, mingru, minlstm, qrnn, stack, unroll
+from rnnjax import CELLS, Associative, Cell, dropout, harvest, layer, lru, lstm, mingru, minlstm, qrnn, stack, unroll
 from rnnjax.cell import dense, name, zeros
 from rnnjax.linear import advance, advance_matrix, advance_max, delayed
-from rnnjax.unrolling import LINEAR_KINDS
+from rnnjax.methods import LINEAR_KINDS, STRETCHES_SAVE
 
 B, I, H = 3, 2, 3
 OPTIONS = {"s4d": {"state_size": 4}, "s5": {"state_size": 4}, "linear_lmu": {"order": 4, "theta": 20.0}}
@@ -99,19 +99,19 @@ def test_stretches_give_the_numbers_and_gradients_of_steps(situation):
     def all_ways(params, xs, carry):
         run = functools.partial(results, CELL, params, xs, carry, **options)
         # T = 11: one stretch, or 2 of 4 and one of 3.
-        return run(), run(method="associative", chunk=None if options == {} else 4)
+        return run(), run(method=Associative(None if options == {} else 4))
 
     by_steps, by_stretches = all_ways(PARAMS, XS, CARRY)
     assert_close(by_stretches, by_steps, rtol=2e-6)
 
 
 def test_ways_of_saving_and_projecting_change_no_number():
-    ways = [("preactivations", "before", 6), ("chunks", "before", 1)]
+    ways = [Associative(6, "preactivations", "before"), Associative(1, "nothing", "before")]
 
     @jit
     def all_ways(params, xs, carry):
-        run = functools.partial(results, CELL, params, xs, carry, method="associative", resets=RESETS)
-        return [run(save="everything", chunk=4)] + [run(save=s, project=p, chunk=c) for s, p, c in ways]
+        run = functools.partial(results, CELL, params, xs, carry, resets=RESETS)
+        return [run(method=method) for method in (Associative(4, "everything"), *ways)]
 
     expected, *found = all_ways(PARAMS, XS, CARRY)
     for one in found:
@@ -130,7 +130,7 @@ def test_nothing_grows_in_padding():
 
     cell = Cell(1, None, initial_carry, lambda p, x: dense(x, p["W"]), step, linear=True)
     params, xs = {"W": np.ones((I, 1), np.float32), "a": np.float32([2.0])}, np.ones((300, 1, I), np.float32)
-    found = results(cell, params, xs, lengths=np.array([5]), method="associative", chunk=300)
+    found = results(cell, params, xs, lengths=np.array([5]), method=Associative(300))
     assert_close(found, results(cell, params, xs, lengths=np.array([5])), rtol=1e-6)
 
 
@@ -150,8 +150,8 @@ def both_methods(label, dtype, chunk):
     xs = np.random.default_rng(3).normal(size=(4096, 1, I)).astype(dtype)
 
     def run(params, xs):
-        way = {"method": "associative", "chunk": chunk, "save": "everything"}
-        return [results(small(label), params, xs), results(small(label), params, xs, **way)]
+        by_stretches = Associative(chunk, save="everything")
+        return [results(small(label), params, xs), results(small(label), params, xs, method=by_stretches)]
 
     with jax.enable_x64(True):
         return jax.device_get(jit(run)(shaken(label, dtype), xs))
@@ -183,7 +183,7 @@ def test_stretches_compose_with_stacks_and_dropout():
         @jit
         def both(params):
             run = functools.partial(unroll, cell, params, XS, **options)
-            return run(), run(method="associative", chunk=4)
+            return run(), run(method=Associative(4))
 
         by_steps, by_stretches = both(params)
         assert_close(by_stretches, by_steps, rtol=2e-6)
@@ -191,7 +191,7 @@ def test_stretches_compose_with_stacks_and_dropout():
 
 def test_a_linear_layer_among_others_runs_by_stretches():
     cells = mingru(H), lstm(H)
-    plain, mixed = stack(*cells), stack(layer(cells[0], method="associative"), cells[1])
+    plain, mixed = stack(*cells), stack(layer(cells[0], method=Associative()), cells[1])
     params = plain.init(jax.random.key(0), I)
     assert_close(mixed.apply(params, XS, lengths=LENGTHS), unroll(plain, params, XS, lengths=LENGTHS), rtol=2e-6)
 
@@ -203,7 +203,7 @@ def test_named_values_are_harvested_from_stretches():
     @jit
     def both(params):
         run = functools.partial(harvest, cell, params, XS, lengths=LENGTHS)
-        return run(), run(method="associative", chunk=4)
+        return run(), run(method=Associative(4))
 
     by_steps, by_stretches = both(params)
     assert set(by_steps) == {"preactivation", "forget_gate", "input_gate"}
@@ -223,15 +223,15 @@ def test_forward_mode_second_derivatives_and_vmap():
             slope = lambda params: jax.jvp(loss, (params,), (direction,))[1]
             return slope(params), jax.grad(slope)(params), jax.vmap(jax.grad(loss))(twice)
 
-        return modes(), modes(method="associative", chunk=4, save="everything")
+        return modes(), modes(method=Associative(4, save="everything"))
 
     by_steps, by_stretches = all_modes(params, direction, twice)
     assert_close(by_stretches, by_steps, rtol=1e-5)
 
 
-@pytest.mark.parametrize("save", ["preactivations", "nothing", "chunks", "everything"])
+@pytest.mark.parametrize("save", STRETCHES_SAVE)
 def test_no_steps_at_all(save):
-    carry, ys = unroll(CELL, PARAMS, XS[:0], CARRY, method="associative", save=save)
+    carry, ys = unroll(CELL, PARAMS, XS[:0], CARRY, method=Associative(save=save))
     assert ys.shape == (0, B, 4 * H)
     assert_close(carry, CARRY, rtol=0)
 
@@ -240,7 +240,7 @@ def kept_bytes(num_steps, save, cell, batch_size=1):
     """Bytes kept between the forward and the backward pass beside the inputs, with the default stretches."""
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), I))
     xs = jax.ShapeDtypeStruct((num_steps, batch_size, I), jnp.float32)
-    run = lambda params, xs: unroll(cell, params, xs, method="associative", save=save)[1]
+    run = lambda params, xs: unroll(cell, params, xs, method=Associative(save=save))[1]
     kept = jax.eval_shape(lambda params, xs: jax.vjp(run, params, xs)[1], params, xs)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept)) - 4 * xs.size
 
@@ -248,31 +248,17 @@ def kept_bytes(num_steps, save, cell, batch_size=1):
 def test_memory_for_a_hundred_thousand_steps():
     cell, batch_size = mingru(128), 8
     state = 4 * 128 * batch_size
-    chunks = kept_bytes(100_000, "chunks", cell, batch_size)
+    chunks = kept_bytes(100_000, "nothing", cell, batch_size)
     assert 100_000 / 700 * state < chunks < 100_000 / 200 * state + 10_000  # a carry for each of 400 stretches of 250
     named = kept_bytes(100_000, "preactivations", cell, batch_size)
     assert named - chunks == pytest.approx(100_000 * 2 * state, rel=1e-4)  # two pre-activations a step
 
 
-ERRORS = {
-    "cell": (
-        {"cell": lstm(H)},
-        r"needs a cell that is linear in its carry.*mingru.*layer\(cell, method='associative'\)",
-    ),
-    "stack": ({"cell": stack(mingru(H), lstm(H))}, "needs a cell that is linear in its carry"),
-    "method": ({"method": "parallel"}, "unknown method 'parallel'; allowed: scan, associative"),
-    "engine": ({"engine": "deferred"}, "engine='deferred' goes step by step.*needs engine='plain'"),
-    "chunk": ({"chunk": 0}, "chunk must be a whole number of at least 1, got 0"),
-    "chunk of scan": ({"method": "scan", "chunk": 8}, "chunk=8 is an option of method='associative'.*save='chunks'"),
-}
-
-
-@pytest.mark.parametrize("case", ERRORS)
-def test_what_does_not_combine_is_refused(case):
-    arguments, message = ERRORS[case]
-    arguments = {"cell": CELL, "params": PARAMS, "xs": XS, "method": "associative"} | arguments
+@pytest.mark.parametrize("cell", [lstm(H), stack(mingru(H), lstm(H))], ids=["lstm", "stack"])
+def test_a_cell_that_is_not_linear_is_refused(cell):
+    message = r"needs a cell that is linear in its carry.*mingru.*layer\(cell, method=Associative\(\)\)"
     with pytest.raises(ValueError, match=message):
-        unroll(**arguments)
+        unroll(cell, None, XS, method=Associative())
 
 
 def test_the_error_names_all_kinds_there_are():
@@ -287,4 +273,4 @@ def test_a_step_that_meets_its_carry_otherwise_is_refused():
     params = cell.init(jax.random.key(0), I)
     wrong = cell._replace(step=lambda p, h, z: (jnp.tanh(h * z[..., :H]),) * 2)
     with pytest.raises(TypeError):
-        unroll(wrong, params, XS, method="associative")
+        unroll(wrong, params, XS, method=Associative())

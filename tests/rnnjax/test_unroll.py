@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import dropout, elman, layer, lstm, lstm_vanilla, unroll
+from rnnjax import Scan, dropout, elman, layer, lstm, lstm_vanilla, unroll
 from rnnjax.cell import intercept_recur, matmul_dtype, recur
-from rnnjax.unrolling import PROJECT, SAVE
+from rnnjax.methods import SAVE
 
 B, I, H = 3, 4, 5
 EVERY_MODE = list(itertools.product(SAVE, ("inside", "before")))
@@ -60,7 +60,7 @@ def test_saving_and_projecting_change_no_number(situation):
     carry = jax.tree.map(lambda leaf: leaf + 0.3, CELL.initial_carry(PARAMS, (B,)))
     modes = EVERY_MODE if situation == "lengths and resets" else MODES
     results = {
-        mode: value_and_gradients(CELL, PARAMS, make_xs(T, B), carry, save=mode[0], project=mode[1], **options)
+        mode: value_and_gradients(CELL, PARAMS, make_xs(T, B), carry, method=Scan(mode[0], project=mode[1]), **options)
         for mode in modes
     }
     expected = results.pop(modes[-1])
@@ -74,7 +74,7 @@ def test_saving_and_projecting_change_no_number(situation):
 @pytest.mark.parametrize("save", SAVE)
 def test_no_steps_at_all(save):
     carry = jax.tree.map(lambda leaf: leaf + 0.3, CELL.initial_carry(PARAMS, (B,)))
-    final, ys = unroll(CELL, PARAMS, make_xs(0, B), carry, save=save)
+    final, ys = unroll(CELL, PARAMS, make_xs(0, B), carry, method=Scan(save))
     assert ys.shape == (0, B, H)
     assert_close(final, carry, atol=0)
 
@@ -88,7 +88,7 @@ def saved_bytes(T, **options):
 
 
 def test_each_way_of_saving_keeps_less():
-    kept = {save: saved_bytes(1024, save=save) for save in SAVE}
+    kept = {save: saved_bytes(1024, method=Scan(save)) for save in SAVE}
     assert kept["preactivations"] < 0.6 * kept["everything"]
     assert kept["nothing"] < 0.6 * kept["preactivations"]
     assert kept["chunks"] < 0.5 * kept["nothing"]
@@ -100,7 +100,7 @@ def test_preactivations_are_kept_once_beside_the_carry_and_the_input():
 
 
 def test_chunks_grow_as_the_square_root():
-    beside_xs = [saved_bytes(T, save="chunks") - 4 * T * B * I for T in (256, 1024, 4096)]
+    beside_xs = [saved_bytes(T, method=Scan("chunks")) - 4 * T * B * I for T in (256, 1024, 4096)]
     first, second = np.diff(beside_xs)
     assert second == pytest.approx(2 * first, rel=0.1)  # sqrt(4096) - sqrt(1024) = 2 (sqrt(1024) - sqrt(256))
 
@@ -182,7 +182,7 @@ def test_nan_in_padding_reaches_no_gradient():
     xs = make_xs(7, B)
     spoiled = np.where((np.arange(7)[:, None] < lengths)[..., None], xs, np.float32(np.nan))
     carry = CELL.initial_carry(PARAMS, (B,))
-    for options in ({}, {"reverse": True, "project": "before"}):
+    for options in ({}, {"reverse": True, "method": Scan(project="before")}):
         clean = value_and_gradients(CELL, PARAMS, xs, carry, lengths=lengths, **options)
         assert_close(value_and_gradients(CELL, PARAMS, spoiled, carry, lengths=lengths, **options), clean, atol=0)
 
@@ -256,8 +256,6 @@ ERRORS = {
         r"unroll needs a Cell such as lstm\(64\), got Layer.*; a Layer has its own apply",
     ),
     "factory": ({"cell": lstm}, "unroll needs a Cell"),
-    "save": ({"save": "all"}, "unknown save 'all'; allowed: preactivations, nothing, chunks, everything"),
-    "project": ({"project": "after"}, "unknown project 'after'; allowed: auto, inside, before"),
     "xs": ({"xs": np.zeros(7)}, r"xs must be \[T, \*batch, input_size\], got shape \(7,\)"),
     "input size": (
         {"xs": np.zeros((7, B, 9), np.float32)},
@@ -291,8 +289,3 @@ def test_arguments_that_do_not_fit_are_named(case):
     arguments = {"cell": CELL, "params": PARAMS, "xs": make_xs(7, B)} | arguments
     with pytest.raises(ValueError, match=message):
         unroll(**arguments)
-
-
-def test_options_are_those_documented():
-    assert PROJECT == ("auto", "inside", "before")
-    assert all(f'"{option}"' in unroll.__doc__ for option in SAVE + PROJECT)

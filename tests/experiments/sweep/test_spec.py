@@ -221,6 +221,8 @@ def test_the_same_text_and_sizes_are_the_same_cell():
     assert build_cell("lstm:forget_bias=chrono", 4, 20) is not cell
     assert build_cell("lstm:forget_bias=chrono:peepholes=true", 3, 20) is not cell
     assert build_cell("lstm", 3, 20) is build_cell("lstm", 3, 30)
+    for text in ("lstm_nfg:input_bias=chrono", "gru:update_bias=chrono"):
+        assert build_cell(text, 3, 20) is build_cell(text + "(20)", 3, 5)
     assert isinstance(lstm(3), Cell)
 
 
@@ -234,6 +236,8 @@ def test_the_same_text_and_sizes_are_the_same_cell():
         ("lstm:forget_bias=chrono(a)", r"forget_bias='chrono\(a\)' is not chrono\(t_max\) or uniform\(low,high\)"),
         ("lstm:forget_bias=chrono(1,2)", r"is not chrono\(t_max\)"),
         ("lstm:forget_bias=uniform(1)", r"forget_bias='uniform\(1\)' is not chrono\(t_max\) or uniform\(low,high\)"),
+        ("lstm:input_bias=uniform(3,1)", r"uniform\(low, high\) needs finite low <= high, got 3.0, 1.0"),
+        ("lstm:input_bias=nan", "input_bias='nan' must be finite"),
         ("lstm:forget_bias=uniform()", r"is not chrono\(t_max\) or uniform\(low,high\)"),
         ("elman:activation=tan", "unknown value of activation 'tan'; did you mean 'tanh'"),
         ("lstm:coupled=true:input_gate=false", "coupled=True sets i = 1 - f"),

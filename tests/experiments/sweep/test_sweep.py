@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.sweep import command, main as sweep
+from experiments.sweep import command, main as sweep, rows
 from experiments.sweep.settings import SWEEPS
 from experiments.sweep.spec import Sweep, Trial
+from rnnjax.tasks import make_task
 
 ROOT = Path(__file__).parents[3]
 # The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
@@ -364,3 +365,9 @@ def test_the_command_that_is_recorded(words, recorded):
 def test_options_of_the_command_are_not_abbreviated(capsys):
     """--data would be recorded, path and all."""
     assert here(capsys, "--data", "/somewhere") == (2, "error: unknown option '--data'; did you mean '--data-dir'?")
+
+
+def test_a_loss_at_every_step_has_no_horizon():
+    norms = np.arange(10) * math.log(0.5)
+    assert rows.horizon_of(norms, make_task("recall", 10)).steps == pytest.approx(1 / math.log(2))
+    assert math.isnan(rows.horizon_of(norms, make_task("copy_memory", 10)).steps)

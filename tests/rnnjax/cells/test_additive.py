@@ -151,6 +151,7 @@ def initial_values(key):
         "star_weights": split(star(H).init(key, H).W, 2),
         "chrono": [cell(H, forget_bias=chrono).init(key, I).b for cell in (ran, cfn)],
         "chrono_and_input": ran(H, forget_bias=chrono, input_bias=0.5).init(key, I).b,
+        "shut": [cell(H, input_bias=chrono).init(key, I).b[H:] for cell in (ran, cfn)],
     }
 
 
@@ -169,3 +170,5 @@ def test_initial_values():
         np.testing.assert_array_equal(b[H:], -b[:H])
         assert b[:H].max() > 0
     np.testing.assert_array_equal(found["chrono_and_input"][H:], np.full(H, 0.5))
+    for b in found["shut"]:
+        assert np.all((b < 0) & (b >= -np.log(99)))

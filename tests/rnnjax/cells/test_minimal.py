@@ -79,3 +79,9 @@ def test_biases_that_keep():
     assert np.all(np.asarray(params.b[:H]) < 0)
     params = minlstm(H, forget_bias=2.0, input_bias=-1.0).init(jax.random.key(0), I)
     np.testing.assert_array_equal(params.b, np.repeat([2.0, -1.0, 0.0], H))
+    for forget in (0.0, Chrono(20.0)):
+        b_f, b_i, b_h = np.split(
+            minlstm(H, forget_bias=forget, input_bias=Chrono(20.0)).init(jax.random.key(0), I).b, 3
+        )
+        assert np.all((b_i < 0) & (b_i >= -np.log(19)) & (b_h == 0))
+        assert forget == 0 or np.all(b_i == -b_f)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from rnnjax import QRNNCarry, qrnn, unroll
+from rnnjax import Associative, QRNNCarry, qrnn, unroll
 from tests.reference import sigmoid
 from tests.rnnjax.cells.agree import B, H, I, agree
 
@@ -53,7 +53,7 @@ def test_outputs_do_not_depend_on_where_stretches_and_calls_end():
         carry, ys = unroll(cell, params, xs[:5], resets=resets[:5], lengths=np.minimum(lengths, 5))
         carry, more = unroll(cell, params, xs[5:], carry, resets=resets[5:], lengths=np.maximum(lengths - 5, 0))
         run = functools.partial(unroll, cell, params, xs, resets=resets, lengths=lengths)
-        by_stretches = [run(method="associative", chunk=chunk) for chunk in (1, 2, 5, 12)]
+        by_stretches = [run(method=Associative(chunk)) for chunk in (1, 2, 5, 12)]
         return run(), (carry, jax.numpy.concatenate([ys, more])), *by_stretches
 
     whole, *others = every_way(params)

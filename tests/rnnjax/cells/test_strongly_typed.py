@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rnnjax import TypedCarry, t_gru, t_lstm, t_rnn, unroll
+from rnnjax import Associative, TypedCarry, t_gru, t_lstm, t_rnn, unroll
 from tests.reference import sigmoid
 from tests.rnnjax.cells.agree import B, H, I, agree, num_parameters, random_like
 
@@ -68,5 +68,5 @@ def test_in_parallel_over_time_it_gives_the_same(factory):
     def run(params, **options):
         return unroll(cell, params, xs, lengths=np.array([4, 11, 0]), resets=resets, **options)
 
-    both = jax.jit(lambda params: (run(params), run(params, method="associative", chunk=4)))(params)
+    both = jax.jit(lambda params: (run(params), run(params, method=Associative(4))))(params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *both)

@@ -66,11 +66,25 @@ def test_what_the_transforms_are():
         ("seasonal", 12, Y[:12], "a difference over 12 steps needs more than the 12 values"),
         ("standard", 1, np.full(5, 3.0), "all values for training are 3"),
         ("difference,minmax", 1, np.arange(5.0), "all values for training are 1"),
+        ("standard", 1, np.full(96, 7.7), "all values for training are 7.7, up to rounding"),
+        ("minmax", 1, 7.7 + 1e-15 * np.arange(2), "all values for training are 7.7, up to rounding"),
+        ("difference,standard", 1, 5 + 0.1 * np.arange(96), "all values for training are 0.1, up to rounding"),
+        ("difference,minmax", 1, 1e6 + 0.1 * np.arange(96), "up to rounding"),
+        ("seasonal,standard", 12, Y[:12][np.arange(96) % 12] + 0.3, "up to rounding"),
+        ("log,difference,standard", 1, 3 * 1.01 ** np.arange(96), "all values for training are 0.00995033, up to"),
     ],
 )
 def test_what_cannot_be_transformed_is_refused(text, period, y, message):
     with pytest.raises(ValueError, match=message):
         series.make_transform(text, period)(y).forward(y)
+
+
+def test_small_changes_on_a_high_level_are_no_rounding():
+    y = 1e6 + 1e-6 * RNG.normal(size=50)
+    for text in ("standard", "difference,standard", "minmax", "log,standard", "standard,minmax"):
+        assert np.ptp(series.make_transform(text)(y).forward(y)) >= 1 - 1e-12
+    with pytest.raises(ValueError, match="up to rounding"):
+        series.standard(np.full(96, 7.7))
 
 
 def test_windows_are_in_order():
@@ -79,36 +93,3 @@ def test_windows_are_in_order():
     np.testing.assert_array_equal(series.windows(pairs, 3), [pairs[:3], pairs[1:]])
     with pytest.raises(ValueError, match="windows of 5 values need as many, got 4"):
         series.windows(np.arange(4), 5)
-
-
-def test_naive_forecasts():
-    y = np.arange(10.0)
-    np.testing.assert_array_equal(series.persistence(y, 3), [9, 9, 9])
-    np.testing.assert_array_equal(series.seasonal_naive(y, 7, 3), [7, 8, 9, 7, 8, 9, 7])
-    with pytest.raises(ValueError, match="a period of 12 needs as many values, got 10"):
-        series.seasonal_naive(y, 1, 12)
-
-
-def test_an_autoregression_finds_the_recursion_and_goes_on_with_it():
-    z = [1.0, -0.5]
-    while len(z) < 40:
-        z.append(0.3 + 0.9 * z[-1] - 0.5 * z[-2])
-    z = np.array(z)
-    model = series.fit_autoregression(z[:20], 2)
-    assert model.intercept == pytest.approx(0.3)
-    np.testing.assert_allclose(model.weights, [-0.5, 0.9])
-    np.testing.assert_allclose(series.autoregress(model, z[:20], 20), z[20:], atol=1e-9)
-
-
-def test_an_autoregression_is_the_least_squares_one():
-    """No other coefficients have smaller residuals: they are orthogonal to what is regressed on."""
-    model = series.fit_autoregression(Y, 3)
-    residuals = np.array([series.autoregress(model, Y[:t], 1)[0] - Y[t] for t in range(3, 60)])
-    assert residuals.sum() == pytest.approx(0, abs=1e-8)
-    np.testing.assert_allclose(residuals @ series.windows(Y, 3)[:-1], 0, atol=1e-6)
-
-
-def test_an_autoregression_needs_more_pairs_than_coefficients():
-    with pytest.raises(ValueError, match="on 3 values needs more than 7 of them, got 7"):
-        series.fit_autoregression(Y[:7], 3)
-    series.fit_autoregression(Y[:8], 3)

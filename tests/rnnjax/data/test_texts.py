@@ -1,15 +1,18 @@
 import os
+import re
+import unicodedata
 
 import datasets
 import numpy as np
 import pandas as pd
 import pytest
 
-from rnnjax.data import texts as text
+from rnnjax.data import texts as text, tokens
 from rnnjax.data.ragged import take, truncate
 from rnnjax.data.texts import load_texts, split_of
 from rnnjax.data.tokens import TOKENIZERS, number_tokens, tokenise
 from rnnjax.data.vocabulary import Vocabulary, build_vocabulary, encode_all
+from rnnjax.files import user_cache
 
 REVIEWS = ["A fine film.", "Dull, so dull!", "Fine.", "Not my film"]
 
@@ -209,6 +212,35 @@ def test_fractions_and_counts():
     assert [len(part) for part in split_of(100, (0.2, 0.1), 0)] == [20, 10]
 
 
+def test_a_split_by_labels_has_every_class_in_each_part():
+    labels = np.arange(400) < 13
+    for seed in range(20):
+        parts = split_of(400, (0.8, 0.1, 0.1), seed, labels)
+        assert [len(part) for part in parts] == [320, 40, 40]
+        assert [labels[part].sum() for part in parts] == [11, 1, 1]
+        assert sorted(np.concatenate(parts)) == list(range(400))
+    blind = [split_of(400, (0.8, 0.1, 0.1), seed) for seed in range(20)]
+    assert min(labels[part].sum() for parts in blind for part in parts) == 0
+    parts, again = split_of(400, (0.8, 0.1, 0.1), 3, labels), split_of(400, (0.8, 0.1, 0.1), 3, labels)
+    assert all(one.tolist() == two.tolist() for one, two in zip(parts, again, strict=True))
+    assert any(np.diff(np.flatnonzero(labels[parts[0]])) > 1)  # shuffled within a part
+
+
+@pytest.mark.parametrize("parts", [(0.5, 0.2), (70, 30), (10, 1, 1), (0.97, 0.01, 0.02), (1.0,)])
+def test_a_split_by_labels_has_each_class_by_its_share(parts):
+    for seed in range(20):
+        labels = np.random.default_rng(seed).choice(5, size=100, p=[0.5, 0.3, 0.1, 0.07, 0.03]).astype(str)
+        blind, split = split_of(100, parts, seed), split_of(100, parts, seed, list(labels))
+        assert [len(part) for part in split] == [len(part) for part in blind]
+        assert len(set(np.concatenate(split))) == sum(map(len, split))
+        for name in set(labels):
+            found = np.array([np.sum(labels[part] == name) for part in split])
+            share = np.array([np.mean(labels == name) * len(part) for part in split])
+            assert (abs(found - share) <= 2.5).all()
+    with pytest.raises(ValueError, match="3 labels for 100 examples"):
+        split_of(100, parts, 0, ["a", "b", "a"])
+
+
 @pytest.mark.parametrize("parts", [(), (60, 50), (0.9, 0.2), (0, 10), (-3, 10), (0.001, 0.5)])
 def test_parts_that_cannot_be_cut(parts):
     with pytest.raises(ValueError, match="cannot cut 100 examples into parts"):
@@ -244,13 +276,71 @@ def test_letters_stay_whole_in_any_script(tokenizer):
     assert cut("O’Hara's")[0] == {"words": "o'hara's", "content_words": "hara"}[tokenizer]
 
 
+@pytest.mark.parametrize("tokenizer", ["words", "content_words"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "किताब की",
+        "прекра́сное",
+        "நல்ல படம்",  # Tamil
+        "หนังดีมาก",  # Thai
+        "שָׁלוֹם עוֹלָם",
+        "مُحَمَّد كِتَابٌ",
+        "می\u200cخواهم",  # a joiner inside, in Persian
+        "x\u0301yz² ½",
+    ],
+)
+def test_words_keep_their_marks(tokenizer, text):
+    assert TOKENIZERS[tokenizer](text) == unicodedata.normalize("NFC", text).split()
+
+
+def test_marks_without_a_letter_are_no_words():
+    assert tokens.words("good ❤\ufe0f film \u0301") == ["good", "film"]
+
+
+def test_words_of_plain_text_are_runs_of_letters():
+    plain = " ".join(
+        [REVIEW, "it's_a 'test' — №5 x²; don''t 3.14 ½ Ⅷ", "".join(map(chr, range(32, 0x300))).replace("İ", "")]
+    )
+    lowered = re.sub(r"<br\s*/?>", " ", unicodedata.normalize("NFC", plain.lower())).replace("_", " ")
+    assert tokens.words(plain) == re.findall(r"\w+(?:'\w+)*|[.,!?;:()\"]", lowered)
+
+
+def test_characters_are_grapheme_clusters():
+    assert tokens.characters("A 🇩🇪👍🏽👨\u200d👩 किता\tCafe\u0301\n") == [
+        "a",
+        "🇩🇪",
+        "👍🏽",
+        "👨\u200d👩",
+        "कि",
+        "ता",
+        *"café",
+    ]
+    assert tokens.characters("这部电影") == list("这部电影")
+
+
+def test_texts_without_spaces_are_warned_of(recwarn):
+    chinese = [f"这部电影很{'好难'[i % 2]}看我觉得第{i}次还是这样" for i in range(40)]
+    with pytest.warns(UserWarning, match=r"'words': 100% of all tokens occur once only.*tokenizer 'characters'"):
+        tokenise(chinese, "words")
+    with pytest.warns(UserWarning, match="'content_words'"):
+        tokenise([f"{each}。我很喜欢{i}" for i, each in enumerate(chinese)], "content_words")
+    recwarn.clear()
+    tokenise(chinese, "characters")
+    tokenise([f"यह किताब बहुत अच्छी है कहानी की {i}" for i in range(40)], "words")
+    tokenise([f"{a} {b}" for a in "abcde" for b in "fghij"], "words")
+    tokenise([f"rare{i} words{i} everywhere{i}" for i in range(40)], "words")
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_no_tokenizer_gives_empty_tokens_or_spaces(tokenizer):
     odd = "".join(map(chr, range(0x3000))) + " a\tb\nc\r\nd\x85e\xa0f "
     tokens = TOKENIZERS[tokenizer](odd)
     assert tokens
     assert all(token.split() == [token] for token in tokens)
-    assert TOKENIZERS[tokenizer]("") == TOKENIZERS[tokenizer](" ... \n".replace(".", "-")) == []
+    assert TOKENIZERS[tokenizer]("") == TOKENIZERS[tokenizer](" \n\u2028 ") == []
+    assert TOKENIZERS[tokenizer](" --- \n") == ["-"] * 3 * (tokenizer == "characters")
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
@@ -273,10 +363,10 @@ def test_the_cache_gives_the_same_tokens_without_cutting_again(tmp_path, monkeyp
     monkeypatch.setitem(TOKENIZERS, "words", None)
     again = tokenise(texts, "words", tmp_path / "new" / "cache")
     assert again.types == first.types
-    assert rows_of(again) == rows_of(first) == rows_of(number_tokens(map(text.words, texts)))
+    assert rows_of(again) == rows_of(first) == rows_of(number_tokens(map(tokens.words, texts)))
     assert again.ids.offsets.tolist() == first.ids.offsets.tolist()
     path.write_bytes(path.read_bytes()[:100])
-    monkeypatch.setitem(TOKENIZERS, "words", text.words)
+    monkeypatch.setitem(TOKENIZERS, "words", tokens.words)
     assert rows_of(tokenise(texts, "words", path.parent)) == rows_of(first)
     assert rows_of(tokenise([*texts[:2], "Это"], "words", path.parent)) == [*rows_of(first)[:2], ["это"]]
     assert rows_of(tokenise(texts, "keras_words", path.parent)) != rows_of(first)
@@ -284,7 +374,7 @@ def test_the_cache_gives_the_same_tokens_without_cutting_again(tmp_path, monkeyp
 
 
 def test_the_cache_keeps_the_newest_files_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "KEPT", 2)
+    monkeypatch.setattr(tokens, "KEPT", 2)
     other = write(tmp_path / "notes.txt", "")
     for age, word in enumerate("abcd"):
         tokenise([word], "words", tmp_path)
@@ -309,10 +399,10 @@ def test_no_texts_are_no_tokens(tmp_path):
 def test_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert text.user_cache() == tmp_path / "rnnjax"
+    assert user_cache() == tmp_path / "rnnjax"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert text.user_cache() == tmp_path / ".cache" / "rnnjax"
+    assert user_cache() == tmp_path / ".cache" / "rnnjax"
 
 
 # ---- vocabulary

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import dropout, elman, gru, gru_reset_before, layer_norm, lstm, lstm_fgr, lstm_vanilla, stack, unroll
+from rnnjax import Scan, dropout, elman, gru, gru_reset_before, layer_norm, lstm, lstm_fgr, lstm_vanilla, stack, unroll
 from rnnjax.chunks import checkpoint_interval, chunk_size
-from rnnjax.unrolling import _choose
 
 T, B, I = 11, 3, 2
 RNG = np.random.default_rng(0)
@@ -36,10 +35,10 @@ def params_of(name):
     return jax.tree.map(lambda a: np.asarray(a) + 0.1 * rng.normal(size=a.shape).astype(np.float32), params)
 
 
-def loss(name, params, xs, scale, **options):
+def loss(name, params, xs, scale, method, **options):
     cell = CELLS[name]
     carry = jax.tree.map(lambda a: a + scale, cell.initial_carry(params, (B,)))
-    carry, ys = unroll(cell, params, xs, carry, key=jax.random.key(2), **options)
+    carry, ys = unroll(cell, params, xs, carry, key=jax.random.key(2), method=method, **options)
     return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(jnp.cos(leaf)) for leaf in jax.tree.leaves(carry))
 
 
@@ -47,13 +46,13 @@ def assert_close(found, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), found, expected)
 
 
-WAYS = {
-    "as it is": {},
-    "lengths and resets": {"lengths": LENGTHS, "resets": RESETS},
-    "reverse": {"reverse": True, "resets": RESETS},
-    "nothing saved": {"save": "nothing"},
-    "chunks": {"save": "chunks"},
-    "projected before": {"project": "before"},
+WAYS = {  # fields of Scan, arguments of unroll
+    "as it is": ({}, {}),
+    "lengths and resets": ({}, {"lengths": LENGTHS, "resets": RESETS}),
+    "reverse": ({}, {"reverse": True, "resets": RESETS}),
+    "nothing saved": ({"save": "nothing"}, {}),
+    "chunks": ({"save": "chunks"}, {}),
+    "projected before": ({"project": "before"}, {}),
 }
 
 
@@ -64,12 +63,15 @@ SOME = ("as it is", "lengths and resets")  # of every cell; the other ways know 
     ("name", "way"), [(name, way) for name in CELLS for way in (WAYS if name in ("lstm_vanilla", "stack") else SOME)]
 )
 def test_gradients_by_parameters_inputs_and_carry_are_those_of_the_plain_engine(name, way):
+    fields, options = WAYS[way]
+
     @jax.jit
     def both(params, xs, scale):
-        return [
-            jax.value_and_grad(functools.partial(loss, name, engine=engine, **WAYS[way]), (0, 1, 2))(params, xs, scale)
+        losses = [
+            functools.partial(loss, name, method=Scan(engine=engine, **fields), **options)
             for engine in ("deferred", "plain")
         ]
+        return [jax.value_and_grad(one, (0, 1, 2))(params, xs, scale) for one in losses]
 
     assert_close(*both(params_of(name), XS, 0.1))
 
@@ -84,7 +86,7 @@ def test_forward_second_derivatives_and_vmap_over_parameters():
     def all_of_them(params, direction, several):
         results = []
         for engine in ("deferred", "plain"):
-            f = functools.partial(loss, name, xs=XS, scale=0.1, engine=engine)
+            f = functools.partial(loss, name, xs=XS, scale=0.1, method=Scan(engine=engine))
             gradient = jax.grad(f)
             results.append(
                 {
@@ -105,7 +107,8 @@ def test_steps_that_no_chunk_size_divides(reverse, save):
     xs = np.random.default_rng(3).normal(size=(37, B, I)).astype(np.float32)
 
     def gradient(engine):
-        return jax.grad(loss, (1, 2))("gru", params_of("gru"), xs, 0.1, reverse=reverse, save=save, engine=engine)
+        method = Scan(save, engine)
+        return jax.grad(loss, (1, 2))("gru", params_of("gru"), xs, 0.1, method, reverse=reverse)
 
     assert_close(gradient("deferred"), gradient("plain"))
 
@@ -121,7 +124,7 @@ def products(cell, engine):
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), I))
 
     def objective(params, xs):
-        return jnp.sum(unroll(cell, params, xs, engine=engine)[1] ** 2)
+        return jnp.sum(unroll(cell, params, xs, method=Scan(engine=engine))[1] ** 2)
 
     def count(jaxpr):
         found = 0
@@ -151,17 +154,14 @@ def test_what_the_output_tells_is_not_stored(cell, stored):
     xs = jnp.zeros((num_steps, batch, I))
 
     def gradient(params):
-        return jax.grad(lambda params: jnp.mean(unroll(cell, params, xs, engine="deferred")[1] ** 2))(params)
+        return jax.grad(lambda params: jnp.mean(unroll(cell, params, xs, method=Scan(engine="deferred"))[1] ** 2))(
+            params
+        )
 
     memory = jax.jit(gradient).lower(params).compile().memory_analysis()
     if memory is None:
         pytest.skip("this backend does not tell")
     assert stored + 1 <= memory.temp_size_in_bytes / (num_steps * batch * 32 * 4) < stored + 1.7
-
-
-def test_an_unknown_engine_is_named():
-    with pytest.raises(ValueError, match="unknown engine 'defered'; allowed: auto, plain, deferred"):
-        unroll(CELLS["gru"], params_of("gru"), XS, engine="defered")
 
 
 @pytest.mark.parametrize(
@@ -179,5 +179,5 @@ def test_an_unknown_engine_is_named():
 )
 def test_auto_defers_on_a_cpu_where_it_pays(hidden_size, batch, save, chosen):
     params = {"U": np.zeros((hidden_size, hidden_size), np.float32), "b": np.zeros(hidden_size, np.float32)}
-    assert _choose("auto", save, params, batch) == chosen
-    assert _choose("plain", save, params, batch) == "plain"
+    assert Scan(save=save).engine_for(params, batch) == chosen
+    assert Scan(save=save, engine="plain").engine_for(params, batch) == "plain"

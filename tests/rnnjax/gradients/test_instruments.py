@@ -14,6 +14,7 @@ from rnnjax.gradients import (
     jacobian_spectrum,
     keeping_gates,
     lyapunov_spectrum,
+    output_derivatives,
     saturation,
     state_size,
     time_constants,
@@ -40,6 +41,7 @@ def measure(cell, params, xs):
         "jacobian": jacobian_spectrum(cell, params, xs, [1, 3]),
         "lyapunov": lyapunov_spectrum(cell, params, xs, num_exponents=2, burn_in=1),
         "gates": gates(cell, params, xs),
+        "reach": output_derivatives(cell, params, xs),
     }
 
 
@@ -53,6 +55,7 @@ def test_every_cell_goes_through_every_instrument(name):
     assert all(leaf.shape == (T, B) for leaf in found["by lag"].leaves.values())
     assert found["jacobian"].log_singular_values.shape == (2, B, size)
     assert found["lyapunov"].running.shape == (T - 1, B, 2)
+    assert found["reach"].log_rms.shape == found["reach"].coherence.shape == (T,)
     assert all(leaf.shape[:2] == (T, B) for leaf in found["gates"].values())
 
 

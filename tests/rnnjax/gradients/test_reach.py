@@ -121,6 +121,11 @@ def test_the_interval_over_examples_is_a_bootstrap():
     assert math.isnan(horizon_interval(powers([0.9])).low)
 
 
+def test_growing_and_flat_are_told_apart_by_the_rate():
+    rates = [horizon_interval(powers([factor, factor])).rate for factor in (0.9, 1.0, 1.1)]
+    np.testing.assert_allclose(rates, np.log([0.9, 1.0, 1.1]), atol=1e-12)
+
+
 def test_a_horizon_of_gradients_that_are_gone_or_not_finite():
     gone = np.full((2, 20, 3), -np.inf)
     assert horizon_interval(gone).steps == 0

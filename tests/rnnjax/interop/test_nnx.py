@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from rnnjax import bidirectional, dropout, gru, lstm, stack, unroll
+from rnnjax import Scan, bidirectional, dropout, gru, lstm, stack, unroll
 from rnnjax.interop.nnx import RNN
 from rnnjax.interop.pytorch import from_pytorch, to_pytorch
 
@@ -48,7 +48,7 @@ def test_it_goes_on_from_a_carry_and_resets(rnn):
 
 
 def test_reverse_keeps_the_order():
-    rnn = RNN(CELL, I, rngs=nnx.Rngs(0), reverse=True, time_major=True, save="everything")
+    rnn = RNN(CELL, I, rngs=nnx.Rngs(0), reverse=True, time_major=True, method=Scan(save="everything"))
     close(rnn(XS), unroll(CELL, rnn.arrays(), XS, reverse=True)[1])
 
 

@@ -128,6 +128,14 @@ def test_draws_follow_the_tempered_softmax():
     assert set(np.asarray(draw(keys[:3], jnp.tile(logits, (3, 1)), jnp.zeros(3), Options(0, 1.0)))) == {2}
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-37, 2e-38, 1e-39, 1e-45])
+@pytest.mark.parametrize("options", [Options(0, 1.0), Options(3, 0.9), Options(0, 1.0, np.arange(4) == 1)])
+def test_the_coldest_draw_the_likeliest(temperature, options):
+    logits = jnp.tile(jnp.array([40.0, 90.0, 41.0, -50.0]), (20, 1))
+    drawn = draw(jax.random.split(jax.random.key(0), 20), logits, jnp.full(20, temperature, jnp.float32), options)
+    assert set(np.asarray(drawn).tolist()) == {2 if np.any(options.banned) else 1}
+
+
 def reference(logits, top_k, top_p):
     """The tokens kept: the top_k likeliest, of those the fewest that reach top_p."""
     order = np.argsort(-logits)[: top_k or None]

@@ -4,7 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-from rnnjax import LSTMCarry, deep_input, deep_output, deep_transition, elman, lstm, t_rnn, time_delay, unroll
+from rnnjax import (
+    Associative,
+    LSTMCarry,
+    deep_input,
+    deep_output,
+    deep_transition,
+    elman,
+    lstm,
+    t_rnn,
+    time_delay,
+    unroll,
+)
 from tests.rnnjax.wrappers.test_layers import assert_close, params_of
 
 T, B, I, H = 7, 3, 4, 5
@@ -33,7 +44,7 @@ def test_deep_input_and_output_are_layers_before_and_after():
 def test_layers_around_a_linear_cell_leave_it_linear():
     cell = deep_output(deep_input(t_rnn(H), 3), 2)
     params = params_of(cell)
-    assert_close(run(cell, params, XS, method="associative"), run(cell, params, XS), atol=1e-5)
+    assert_close(run(cell, params, XS, method=Associative()), run(cell, params, XS), atol=1e-5)
 
 
 @pytest.mark.parametrize(("layers", "shortcut"), [(1, False), (2, True)])

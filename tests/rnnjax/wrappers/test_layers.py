@@ -7,7 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnjax import Layer, bidirectional, dropout, elman, gru, gru_reset_before, layer, layer_norm, lstm, stack, unroll
+from rnnjax import (
+    Layer,
+    Scan,
+    bidirectional,
+    dropout,
+    elman,
+    gru,
+    gru_reset_before,
+    layer,
+    layer_norm,
+    lstm,
+    stack,
+    unroll,
+)
 from rnnjax.cell import intercept_recur
 
 T, B, I, H = 7, 3, 4, 5
@@ -16,7 +29,7 @@ LENGTHS = (4, 7, 2)
 XS = np.random.default_rng(1).normal(size=(T, B, I)).astype(np.float32)
 RESETS = np.random.default_rng(2).random((T, B)) < 0.3
 
-run = jax.jit(unroll, static_argnums=0, static_argnames=("reverse", "save", "project"))
+run = jax.jit(unroll, static_argnums=0, static_argnames=("reverse", "method"))
 
 
 def params_of(cell, input_size=I):
@@ -67,8 +80,8 @@ def test_stack_of_cells_equals_stack_of_layers(skip):
 def test_projecting_before_the_scan_sees_what_a_skip_needs():
     network = stack(dropout(lstm(H), inputs=0.5), gru(6), skip=True)
     params = params_of(network)
-    expected = run(network, params, XS, key=KEY, project="inside")
-    assert_close(run(network, params, XS, key=KEY, project="before"), expected)
+    expected = run(network, params, XS, key=KEY, method=Scan(project="inside"))
+    assert_close(run(network, params, XS, key=KEY, method=Scan(project="before")), expected)
 
 
 def test_stacks_nest():
@@ -92,7 +105,7 @@ def test_a_stack_decodes_step_by_step():
 def test_layers_fix_options_of_unroll():
     params = params_of(lstm(H))
     expected = run(lstm(H), params, XS, reverse=True)
-    assert_close(layer(lstm(H), reverse=True, save="nothing").apply(params, XS), expected)
+    assert_close(layer(lstm(H), reverse=True, method=Scan(save="nothing")).apply(params, XS), expected)
     network = stack(layer(lstm(H), reverse=True), gru(6))
     params = params_of(network)
     _, below = run(lstm(H), params[0], XS, reverse=True)
@@ -259,7 +272,7 @@ def test_dropout_keeps_float32_where_float64_is_enabled():
     ("make", "message"),
     [
         (lambda: stack(), "stack needs at least one cell or layer"),
-        (lambda: layer(layer(gru(H)), save="nothing"), "save: options of unroll belong to cells, this is a Layer"),
+        (lambda: layer(layer(gru(H)), reverse=True), "reverse: options of unroll belong to cells, this is a Layer"),
         (lambda: dropout(gru(H), inputs=1.0), r"dropout rate inputs=1.0 must lie in \[0, 1\)"),
         (lambda: dropout(gru(H), recurrent=-0.1), r"dropout rate recurrent=-0.1 must lie in \[0, 1\)"),
         (
