@@ -14,7 +14,7 @@ SWEEP = Sweep(
         "steps: 2 at b = 0, 4 at 1, 21 at 3. Chrono initialisation spreads the units' memories up to the length of the "
         "task (Tallec & Ollivier 2018, arXiv:1804.11188), and is expected to reach the farthest lags."
     ),
-    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
+    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300, num_test=4000),
     axes={
         "cell": (
             "lstm:forget_bias=0",

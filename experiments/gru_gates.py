@@ -14,7 +14,7 @@ SWEEP = Sweep(
         "matters less, and where it stands hardly at all. The update gate keeps, as a forget gate does: an update bias "
         "of 1 or more, or chrono, should carry it farther than the usual 0 (Tallec & Ollivier 2018, section 2)."
     ),
-    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300),
+    base=Trial(hidden_size=16, clip_norm=1.0, num_steps=400, eval_every=50, num_validation=300, num_test=4000),
     axes={
         "cell": (
             "gru",

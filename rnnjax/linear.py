@@ -2,6 +2,7 @@
 
     advance         h_t = a_t h_{t-1} + b_t        entry by entry
     advance_matrix  h_t = h_{t-1} A + b_t          one matrix A for all time
+    advance_blocks  h_t = M h_{t-1} + b_t          one small matrix for each unit, for all time
     advance_max     h_t = max(h_{t-1} + a_t, b_t)  linear where max adds and + multiplies
     delayed         x_{t-1}                        which the carry holds
 
@@ -66,13 +67,23 @@ def advance_max(h: Any, a: Array, b: Array) -> Array:
 
 
 def advance_matrix(h: Any, A: Array, b: Array) -> Array:
-    """h A + b for h, b [*B, N] and A [N, N]: the state after a step.
+    """h A + b for h, b [*B, N] and A [N, N]: the state after a step."""
+    return _advance_constant(recur, h, A, b)
+
+
+def advance_blocks(h: Any, M: Array, b: Array) -> Array:
+    """M_n h_n + b_n for each of N units with K numbers, h, b [*B, N, K] and M [N, K, K]: the state after a step."""
+    return _advance_constant(lambda h, M: jnp.sum(M * h[..., None, :], axis=-1), h, M, b)
+
+
+def _advance_constant(times: Callable[[Array, Array], Array], h: Any, A: Array, b: Array) -> Array:
+    """times(h, A) + b for one A, or stack of matrices A, for all time.
 
     Over a stretch by doubling: once every h_t holds the last 2^k inputs, h_t + h_{t-2^k} A^(2^k) holds twice as many.
     """
 
     def act(A, h, b):
-        return recur(h, A) + b
+        return times(h, A) + b
 
     if not isinstance(h, Start):
         return act(A, h, b)
@@ -80,11 +91,11 @@ def advance_matrix(h: Any, A: Array, b: Array) -> Array:
     period = None if h.resets is None else jnp.cumsum(h.resets, axis=0)
     shift = 1
     while shift < len(hs):
-        further = recur(hs[:-shift], A)
+        further = times(hs[:-shift], A)
         if period is not None:
             further = where_each(period[:-shift] == period[shift:], further, jnp.zeros_like(further))
         hs = hs.at[shift:].add(further)
-        A, shift = A @ A, 2 * shift
+        A, shift = jnp.matmul(A, A, precision=lax.Precision.HIGHEST), 2 * shift
     return hs
 
 

@@ -29,7 +29,8 @@ DEFERRED = ((16, 64), (256, 128))
 LINEAR_KINDS = (
     "minimal gated units (mingru, minlstm), quasi-recurrent (qrnn, sru), strongly typed (t_rnn, t_gru, t_lstm), "
     "linear recurrent units (lru, rg_lru), state space models (s4d, s5, selective_ssm, ssd, longhorn, linear_lmu), "
-    "matrix memories (linear_attention, gated_linear_attention, hgrn2, mlstm)"
+    "oscillators (linoss_im, linoss_imex, d_linoss), matrix memories "
+    "(linear_attention, gated_linear_attention, hgrn2, mlstm)"
 )
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 from rich.console import Console
 
@@ -23,6 +22,7 @@ from rnnjax.data.series import windows
 from rnnjax.models.model import ModelParams, make_model
 from rnnjax.training.learner import Measured
 from rnnjax.training.optimizers import Hyper, make_optimizer
+from rnnjax.training.step import make_step
 
 NUM_CHUNKS = 20  # of a training, between which it reports and can be stopped
 
@@ -137,9 +137,11 @@ def make_forecaster(
         """[B] from windows [B, window, lags]."""
         return model.apply(params.model, jnp.moveaxis(xs, 0, 1))[..., 0] + straight(params, xs[:, -1])
 
-    def loss(params: Params, xs: Array, targets: Array, known: Array) -> Array:
+    def objective(params: Params, xs: Array, targets: Array, known: Array) -> tuple[Array, tuple[float, None]]:
         z = over_windows(params, xs) if window else run(params, xs, None)[1]
-        return jnp.sum(known * (z - targets) ** 2) / jnp.sum(known)
+        return jnp.sum(known * (z - targets) ** 2) / jnp.sum(known), (1.0, None)
+
+    step = make_step(objective, transformation)
 
     def batch(key: Array, step: Array, pairs: Pairs) -> tuple[Array, Array, Array]:
         xs, targets, known = pairs
@@ -156,16 +158,15 @@ def make_forecaster(
 
     def chunk(state: Learning, key: Array, pairs: Pairs, count: Array) -> tuple[Learning, Measured]:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, largest = running
+            state, total, largest, finite = running
             part = batch(key, state.step, pairs) if window else pairs
-            value, gradient = jax.value_and_grad(loss)(state.params, *part)
-            updates, after = transformation.update(gradient, state.optimizer, state.params)
-            state = Learning(optax.apply_updates(state.params, updates), after, state.step + 1)
-            return state, total + value, jnp.maximum(largest, optax.tree.norm(gradient))
+            made = step(state.params, state.optimizer, *part)
+            state = Learning(made.params, made.optimizer, state.step + 1)
+            return state, total + made.total, jnp.maximum(largest, made.gradient_norm), finite & made.finite
 
         zero = jnp.zeros(())
-        state, total, largest = lax.fori_loop(0, count, one, (state, zero, zero))
-        return state, Measured(total / count, largest)
+        state, total, largest, finite = lax.fori_loop(0, count, one, (state, zero, zero, jnp.ones((), bool)))
+        return state, Measured(jnp.where(finite, total / count, jnp.nan), largest)
 
     def everyone(function: Callable, over_seeds: tuple, over_fits: tuple) -> Callable:
         mapped = jax.vmap(jax.vmap(function, over_seeds), over_fits)

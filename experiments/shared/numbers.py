@@ -38,6 +38,11 @@ def figure(value) -> str:
     return "–" if pd.isna(value) else f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
+def rough(value) -> str:
+    """A loss for a table: one digit, which is what a rerun with other neighbours gives again; a dash where none is."""
+    return "–" if pd.isna(value) else f"{float(f'{value:.1g}'):,.10g}" if abs(value) < 1e7 else f"{value:.1g}"
+
+
 def percent(value) -> str:
     """A share for a table: 99.8 %."""
     return "–" if pd.isna(value) else f"{100 * value:.1f} %"

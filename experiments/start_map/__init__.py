@@ -2,7 +2,7 @@
 
 python -m experiments.sweep start_map             under a minute on 2 idle cores
 python -m experiments.sweep start_map --full      about an hour and a half on 2 cores
-python -m experiments.start_map DIR          the maps of a results folder
+python -m experiments.start_map DIR               the maps of a results folder
 """
 
 from experiments.sweep.spec import Sweep, Trial
@@ -36,7 +36,7 @@ SWEEP = Sweep(
         "learning_rate": (1e-2, 3e-2),
         "seed": range(3),
     },
-    full_base={"num_validation": 500, "num_test": 4000},
+    full_base={"num_validation": 500, "num_test": 4000, "stop_when_solved": True},
     full_axes={
         "task": (
             {"task": "recall", "num_steps": 500},

@@ -46,18 +46,23 @@ class Folder:
         _write(config, json.dumps(content, indent=2) + "\n")
 
     def _refuse_a_changed_spec(self, sweep: Sweep, old: dict[str, Any]) -> None:
-        gone = {trial.id for trial in sweep_from(old).trials()} - {trial.id for trial in sweep.trials()}
-        if not gone:
+        before = sweep_from(old)
+        gone = {trial.id for trial in before.trials()} - {trial.id for trial in sweep.trials()}
+        fewer = set(before.report_seeds) - set(sweep.report_seeds)
+        if not gone and not fewer:
             return
         new = sweep.describe()
         lines = []
         for part in ("base", "axes"):
             for name in dict.fromkeys([*old[part], *new[part]]):
-                before, after = old[part].get(name, "absent"), new[part].get(name, "absent")
-                if before != after:
-                    lines.append(f"  {part} {name}: {before} there, {after} now")
+                there, now = old[part].get(name, "absent"), new[part].get(name, "absent")
+                if there != now:
+                    lines.append(f"  {part} {name}: {there} there, {now} now")
+        if fewer:
+            lines.append(f"  seeds that report: {list(before.report_seeds)} there, {list(sweep.report_seeds)} now")
+        what = f"{len(gone)} of its trials" if gone else f"{len(fewer)} of its seeds that report"
         raise ValueError(
-            f"{str(self.path)!r} holds another sweep: {len(gone)} of its trials are not in this one.\n"
+            f"{str(self.path)!r} holds another sweep: {what} are not in this one.\n"
             + "\n".join(lines)
             + "\nGive another --out, or delete that folder. (Adding trials to a sweep is allowed.)"
         )

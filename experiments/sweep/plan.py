@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.cells import build_cell
-from experiments.sweep.spec import Sweep, Trial
+from experiments.sweep.checks import check_contrasts, check_rows
+from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
+from experiments.sweep.terms import terms_of
 from rnnjax.cell import Cell
 from rnnjax.errors import unknown
 from rnnjax.models.model import make_model
@@ -47,6 +49,7 @@ class Plan:
 
     groups: tuple[Group, ...]
     tasks: dict[tuple[str, int | None], Task]
+    stage: str = "both"  # "choose" or "report" in a sweep of two stages
 
     @property
     def num_trials(self) -> int:
@@ -68,18 +71,24 @@ class Plan:
 def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: Path | None = None) -> Plan:
     """Check every trial of a sweep before anything runs, and group those that are not finished.
 
+    Of a sweep of two stages this is the first; see `stages.plan_report` for the second.
+
     Raises:
-      ValueError: an unknown task, cell, optimizer or option, or a value that does not fit.
+      ValueError: an unknown task, cell, optimizer or option, a value that does not fit, or rows that would be wrong.
     """
     trials = sweep.trials()
     for trial in trials:
         _check(trial)
+    if sweep.report_seeds and (high := [trial.seed for trial in trials if trial.seed >= FIRST_REPORT_SEED]):
+        raise ValueError(f"seed {high[0]} would choose, but seeds from {FIRST_REPORT_SEED} on report")
     tasks = {}
     for trial in trials:
         key = trial.task, trial.seq_len
         if key not in tasks:
             tasks[key] = make_task(*key, data_dir)
-    return Plan(tuple(group(trials, tasks, finished)), tasks)
+    check_rows(trials, tasks)
+    check_contrasts(sweep, trials)
+    return Plan(tuple(group(trials, tasks, finished)), tasks, "choose" if sweep.report_seeds else "both")
 
 
 def _check(trial: Trial) -> None:
@@ -115,28 +124,32 @@ def _stack(cell: Cell, num_layers: int) -> Cell:
     return cell if num_layers == 1 else stack(*[cell] * num_layers)
 
 
-def group(trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset[str] = frozenset()) -> list[Group]:
+def group(
+    trials: Sequence[Trial], tasks: dict[tuple, Task], finished: frozenset[str] = frozenset(), one_rate: bool = False
+) -> list[Group]:
     """Groups of at most MAX_WIDTH trials that compile to the same program, in order of first appearance.
 
     They may differ in what is traced (seed, learning rate, clipping, penalties), in labels and in initial values.
     Whether two cells compute the same is asked of their jaxprs, so it holds for any cell and option without a list.
-    Every trial is built and traced; those whose id is in `finished` are in no group.
+    Every trial is built and traced; those whose id is in `finished` are in no group. With `one_rate` a group holds
+    one learning rate: trials that stop once they have solved the task then end at about the same time.
     """
-    programs: dict[Trial, str] = {}
-    members: dict[tuple[Trial, str], list[Trial]] = {}
+    programs: dict[Trial, tuple[Trial, str]] = {}
+    members: dict[tuple, list[Trial]] = {}
     sizes: dict[tuple[Trial, str], int] = {}
     for trial in trials:
         traced = Trial()
         static = replace(trial, seed=0, label="", **{field: getattr(traced, field) for field in Hyper._fields})
         if static not in programs:
-            programs[static], size = _signature(static, tasks[static.task, static.seq_len])
-            sizes[replace(static, cell=""), programs[static]] = size
-        key = replace(static, cell=""), programs[static]
+            digest, size = _signature(static, tasks[static.task, static.seq_len])
+            programs[static] = replace(static, cell=""), digest
+            sizes[programs[static]] = size
         if trial.id not in finished:
-            members.setdefault(key, []).append(trial)
+            rate = trial.learning_rate if one_rate else None
+            members.setdefault((programs[static], rate), []).append(trial)
     return [
-        Group(tuple(some[start : start + MAX_WIDTH]), sizes[key])
-        for key, some in members.items()
+        Group(tuple(some[start : start + MAX_WIDTH]), sizes[program])
+        for (program, _), some in members.items()
         for start in range(0, len(some), MAX_WIDTH)
     ]
 
@@ -175,6 +188,9 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
 
 
 def trainer_of(trial: Trial, task: Task) -> Trainer:
+    cell = network(trial, task)
     sizes = {"batch_size": trial.batch_size, "steps_per_chunk": trial.eval_every}
-    terms = {name: getattr(trial, name) for name in ("omega", "auxiliary", "auxiliary_lag")}
-    return make_trainer(task, network(trial, task), optimizer=trial.optimizer, **sizes, **terms)
+    stop = trial.stop_when_solved
+    return make_trainer(
+        task, cell, optimizer=trial.optimizer, terms=terms_of(trial, task, cell), stop_when_solved=stop, **sizes
+    )

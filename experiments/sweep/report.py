@@ -14,9 +14,10 @@ from typing import Annotated
 import pandas as pd
 
 from experiments.shared.command_line import Command
-from experiments.shared.numbers import figure
+from experiments.shared.numbers import figure, rough
 from experiments.shared.settings import Checked, Mark, Metavar
 from experiments.shared.start import start
+from experiments.sweep.contrasts import contrasts, contrasts_table
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
 from experiments.sweep.ranking import solved_by_most
@@ -28,6 +29,7 @@ from experiments.sweep.table import (
     diverged,
     markdown_table,
     name_sizes,
+    num_stale,
     read_runs,
     summary,
 )
@@ -75,6 +77,7 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
     name = config.get("name", "results")
     asked = config.get("question") or config.get("description")
     metric = config.get("metric", "test_loss")
+    tested = contrasts(runs, _pairs(config))
     parts = [
         f"# {name}",
         asked,
@@ -83,9 +86,10 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
         "## Variants by lag",
         markdown_table(cells, metric),
         how_to_read(runs, cells),
-        "## Expected and seen",
+        *(("## Contrasts", contrasts_table(tested)) if len(tested) else ()),
+        "## Expected and seen" if config.get("expects") else "## Seen",
         f"Expected: {config['expects']}" if config.get("expects") else None,
-        "Seen:\n\n" + "\n".join(f"- {line}" for line in seen(cells)),
+        ("Seen:\n\n" if config.get("expects") else "") + "\n".join(f"- {line}" for line in seen(cells)),
         "## Plots" if drawn else None,
         *(f"![{CAPTIONS[path.name]}]({path.name})\n\n{CAPTIONS[path.name]}" for path in drawn),
         "## Every cell",
@@ -93,6 +97,16 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
         "Every run is a row of `runs.csv`; `curves.parquet` holds what was recorded along the way.",
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _pairs(config: dict) -> list[tuple[str, str]]:
+    """The contrasts of config.json."""
+    pairs = config.get("contrasts", [])
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair) for pair in pairs
+    ):
+        raise ValueError(f"contrasts in config.json must be pairs of variants, got {pairs!r}")
+    return [(variant, baseline) for variant, baseline in pairs]
 
 
 def made_with(runs: pd.DataFrame, date="") -> str:
@@ -129,16 +143,28 @@ def counts(runs: pd.DataFrame) -> str:
 
 def how_to_read(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """How a cell's setting was chosen, and what the words of the tables mean."""
+    two_stages = "stage" in runs and (runs["stage"] == "report").any()
     tuned = [name for name in SETTINGS if name in runs and runs[name].nunique() > 1]
     what = ", ".join(name.replace("_", " ") for name in tuned)
     text = "Test sequences are seen once, after training, and choose nothing. "
-    if tuned:
+    if two_stages:
+        text += (
+            f"In each cell the {what or 'setting'} was chosen by seeds of their own, by the share that met the "
+            "criterion on the validation set, then the median steps to that, then the mean validation loss; the seeds "
+            "shown are fresh ones, run at the chosen one alone. "
+        )
+        if waiting := int(name_sizes(runs).groupby(KEYS).ngroups) - len(cells):
+            text += f"{waiting} cells have no such runs yet, and are not in the tables. "
+        if stale := num_stale(runs):
+            text += f"{stale} runs at settings that are no longer the chosen ones are not in the tables. "
+    elif tuned:
         text += (
             f"In each cell the {what} is the one with the lowest mean validation loss over the seeds; a diverged run "
             "counts as infinite there. "
         )
     text += (
-        "A diverged run is not solved, of infinite test loss and of accuracy 0. "
+        "Steps to solve are those to the first evaluation that meets the criterion on the validation set, as a "
+        "Kaplan-Meier median. A diverged run is not solved, of infinite test loss and of accuracy 0. "
         "Chance is the best score of a predictor that never looks at its input."
     )
     if edge := _at_the_edge(runs, cells):
@@ -177,7 +203,7 @@ def seen(cells: pd.DataFrame) -> list[str]:
             lines.append(f"{task}, longest lag that more than half of the seeds solve: {', '.join(texts)}.")
         best = rows[rows["seq_len"] == longest].dropna(subset="test_loss").nsmallest(1, "test_loss")
         lines += [
-            f"{task}, T = {longest}: lowest median test loss {figure(r.test_loss)} ({r.variant}, n = {r.n}); chance "
+            f"{task}, T = {longest}: lowest median test loss {rough(r.test_loss)} ({r.variant}, n = {r.n}); chance "
             f"{figure(r.chance_loss)}."
             for r in best.itertuples()
         ]

@@ -24,7 +24,7 @@ from rnnjax.training.train import Data, Metrics, steps_to_solve
 @dataclass(frozen=True)
 class Outcome:
     trial: Trial
-    metrics: Metrics  # by evaluation
+    metrics: Metrics  # by evaluation, up to the one at which it ended
     test_loss: float
     test_accuracy: float
     diverged: bool
@@ -33,7 +33,16 @@ class Outcome:
 
 
 def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, Any]:
-    """One line of runs.csv. A diverged trial has no test result: its training ended in NaN or infinity."""
+    """One line of runs.csv.
+
+    `diverged`: a loss or a gradient was NaN or infinite at some step, or the mean training loss of each of the last two
+    evaluations was above 10 times that of the start (the larger of the first step's loss and the chance loss). Such a
+    trial has no test result.
+    `steps_to_solve`: the first evaluated step that met the task's criterion on the validation set; empty if none did.
+    `stopped_step`: where a trial that stops when it has solved its task ended before num_steps (the third evaluation in
+    a row that met the criterion, or the one that found it NaN or infinite); empty where it ran to the end.
+    `stage`: "choose" or "report" in a sweep of two stages, else "both".
+    """
     trial, metrics = outcome.trial, outcome.metrics
     best = int(np.nanargmin(metrics.validation_loss)) if np.isfinite(metrics.validation_loss).any() else -1
     at_start, at_end = (horizon_of(norms, task) for norms in (outcome.norms_at_start, outcome.norms_at_end))
@@ -70,6 +79,8 @@ def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, An
         "chance_accuracy": task.chance_accuracy,
         "solved": tested and bool(task.solved(outcome.test_loss, outcome.test_accuracy)),
         "steps_to_solve": steps_to_solve(task, metrics, trial.eval_every),
+        "stop_when_solved": trial.stop_when_solved,
+        "stopped_step": steps if (steps := len(metrics.train_loss) * trial.eval_every) < trial.num_steps else None,
         "diverged": outcome.diverged,
         "gradient_horizon": at_start.steps,
         "gradient_horizon_censored": at_start.censored,
@@ -84,11 +95,12 @@ def horizon_of(norms: np.ndarray, task: Task) -> Horizon:
     return gradient_horizon(norms) if task.outputs == "last" else Horizon(math.nan, censored=False)
 
 
-def shared_columns(one: Group, program: Program, data: Data, run_seconds: float) -> dict[str, Any]:
+def shared_columns(one: Group, program: Program, data: Data, run_seconds: float, stage: str) -> dict[str, Any]:
     """What all trials of a group have in common; its run_seconds are shared out among them evenly."""
     first = one.trials[0]
     return {
         "num_params": one.num_params,
+        "stage": stage,
         "num_train": first.num_steps * first.batch_size if data.train is None else len(data.train.inputs),
         "num_validation": len(data.validation.inputs),
         "num_test": len(data.test.inputs),

@@ -16,7 +16,7 @@ from experiments.sweep.program import Program, make_program
 from experiments.sweep.rows import Outcome, curves_of, row_of, shared_columns
 from rnnjax.tasks import Task
 from rnnjax.training.checkpoint import Checkpoints
-from rnnjax.training.train import Data, Metrics, make_data
+from rnnjax.training.train import Data, Metrics, State, make_data
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 
@@ -55,11 +55,10 @@ def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
             ready = coming.pop().result()
             if one is not None:
                 coming.append(compiler.submit(compiled, one))
-            yield from _run_group(*ready, folder)
-    folder.forget_checkpoints()
+            yield from _run_group(*ready, folder, planned.stage)
 
 
-def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Folder) -> Iterator[Progress]:
+def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Folder, stage: str) -> Iterator[Progress]:
     first = one.trials[0]
     num_chunks = first.num_steps // first.eval_every
     state = program.state
@@ -78,7 +77,7 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
             state, metrics = program.spread(parts["state"]), Metrics(*map(np.array, parts["curves"]))
     last_save = time.perf_counter()
     try:
-        while done < num_chunks:
+        while done < num_chunks and not (first.stop_when_solved and _small(state).ended.all()):
             start = time.perf_counter()
             state, new = program.chunk(state)
             for series, values in zip(metrics, jax.device_get(new), strict=True):
@@ -95,22 +94,29 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
             checkpoints.close()
 
     start = time.perf_counter()
-    test_loss, test_accuracy, diverged = jax.device_get((*program.test(state.best_params), state.diverged))
+    test_loss, test_accuracy = jax.device_get(program.test(state.best_params))
+    ended = _small(state)
+    evaluations = ended.step // first.eval_every  # of each trial, until it ended
     norms_at_end = np.asarray(program.log_gradient_norms(state.best_params))
     run_seconds += time.perf_counter() - start
     outcomes = [
         Outcome(
             trial=trial,
-            metrics=Metrics(*(series[:, i] for series in metrics)),
+            metrics=Metrics(*(series[: evaluations[i], i] for series in metrics)),
             test_loss=float(test_loss[i]),
             test_accuracy=float(test_accuracy[i]),
-            diverged=bool(diverged[i]),
+            diverged=bool(ended.diverged[i]),
             norms_at_start=norms_at_start[i],
             norms_at_end=norms_at_end[i],
         )
         for i, trial in enumerate(one.trials)
     ]
-    shared = shared_columns(one, program, data, run_seconds)
+    shared = shared_columns(one, program, data, run_seconds, stage)
     rows = [row_of(outcome, task, shared) for outcome in outcomes]
     folder.add(rows, pd.concat([curves_of(outcome) for outcome in outcomes], ignore_index=True))
     yield Progress(one, first.num_steps, finished=True)
+
+
+def _small(state: State) -> State:
+    """What is no parameter in a state, on the host."""
+    return jax.device_get(state._replace(params=None, optimizer=None, best_params=None))

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from experiments.shared.settings import Checked, Folder, Mark, Metavar, Size
+from experiments.shared.settings import Checked, Folder, Mark, Metavar
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
-Name = Literal["lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map"]
+Name = Literal[
+    "lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking"
+]
 SWEEPS: tuple[str, ...] = get_args(Name)
 
 
@@ -27,6 +29,10 @@ class Options(Checked):
         Metavar("CELL"),
         "one more cell in the table: a name, or my_module:my_factory; options as in lstm:forget_bias=2",
     ] = ()
-    seeds: Annotated[Size | None, "seeds 0..N-1"] = None
+    seeds: Annotated[
+        str | None,
+        Metavar("C[,R]"),
+        "seeds 0..C-1; with R, these choose the learning rates, and seeds 1000..1000+R-1 report at those",
+    ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None

@@ -15,20 +15,22 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, wilson
-from experiments.sweep.spec import ADDED, FIELDS
+from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, rough, wilson
+from experiments.sweep.spec import FIELDS
+from experiments.sweep.survival import median_time
 
 KEYS = ["task", "seq_len", "variant"]
 # Settings that older runs lack, and what they had.
-TERMS = {name: FIELDS[name].default for name in ADDED if FIELDS[name].type is not str}
+TERMS = {name: FIELDS[name].default for name in ("omega", "auxiliary", "auxiliary_lag")}
 SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", *TERMS, "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]
+TEXTS += ["stage"]
 FLAGS = ["solved", "diverged", "gradient_horizon_censored", "gradient_horizon_trained_censored"]
 NUMBERS = [
     *["seq_len", "hidden_size", "num_layers", "num_params", "num_steps", "learning_rate", "clip_norm", "clip_value"],
     *["l1", "l2", *TERMS, "batch_size", "seed", "train_loss", "validation_loss", "validation_accuracy", "test_loss"],
-    *["test_accuracy", "chance_loss", "chance_accuracy", "steps_to_solve", "gradient_horizon"],
+    *["test_accuracy", "chance_loss", "chance_accuracy", "steps_to_solve", "stopped_step", "gradient_horizon"],
     *["gradient_horizon_trained", "num_train", "num_validation", "num_test", "compile_seconds", "run_seconds"],
 ]
 METRICS = {"solved": "share of seeds solved", "test_loss": "median test loss", "test_accuracy": "mean test accuracy"}
@@ -100,11 +102,15 @@ def name_sizes(runs: pd.DataFrame, sizes=None) -> pd.DataFrame:
 
 
 def best_rows(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the chosen setting of every (task, seq_len, variant): one row per seed.
+    """The runs that are reported of every (task, seq_len, variant): those of its chosen setting, one row per seed.
 
     Chosen is the setting with the lowest mean validation loss over its seeds. A diverged run counts as infinite; if
     every setting has one, fewer diverged runs win, then the loss of the others. A setting with fewer seeds than
     another (a sweep under way) does not compete. Test columns are never looked at.
+
+    In a sweep of two stages the runs of the first choose: by the share that met the criterion on the validation set,
+    then by the median number of steps that took, then by validation loss as above. Those of the second are reported,
+    and they alone; what was run at a setting that is no longer the chosen one is left out (`num_stale`).
     """
     runs = name_sizes(tidy(runs))
     settings = [name for name in SETTINGS if name in runs]
@@ -112,14 +118,34 @@ def best_rows(runs: pd.DataFrame) -> pd.DataFrame:
         if several := varying(runs, settings):
             raise ValueError(f"several values of {', '.join(several)}, but no column validation_loss to choose by")
         return runs
+    reports, two_stages = _reports(runs), "stage" in runs and runs["stage"].isin(["choose", "report"]).any()
+    place = runs.groupby(KEYS, dropna=False, sort=False).ngroup()
+    choosing = ~reports | ~place.isin(place[~reports])
     loss = runs["validation_loss"].where(np.isfinite(runs["validation_loss"]) & ~diverged(runs))
     setting = runs.groupby(KEYS + settings, dropna=False, sort=False).ngroup()
-    groups = loss.groupby(setting)
+    groups = loss[choosing].groupby(setting)
     scores = pd.DataFrame({"seeds": -groups.size(), "bad": groups.size() - groups.count(), "rest": groups.mean()})
     scores["mean"] = scores["rest"].where(scores["bad"] == 0, np.inf)
+    order = ["seeds", "mean", "bad", "rest", *settings]
+    if two_stages:
+        steps = runs["steps_to_solve"].mask(diverged(runs))[choosing]
+        scores["unsolved"] = steps.isna().groupby(setting).mean()
+        scores["steps"] = steps.fillna(np.inf).groupby(setting).median()
+        order[1:1] = ["unsolved", "steps"]
     first = runs.loc[~setting.duplicated(), KEYS + settings].set_axis(setting.unique())
-    ranked = scores.join(first).sort_values(["seeds", "mean", "bad", "rest", *settings])
-    return runs[setting.isin(ranked.drop_duplicates(KEYS).index)]
+    ranked = scores.join(first).sort_values(order)
+    chosen = setting.isin(ranked.drop_duplicates(KEYS).index)
+    return runs[chosen & (reports if reports.any() else True)]
+
+
+def _reports(runs: pd.DataFrame) -> pd.Series:
+    """Which runs are of the second of two stages; none where the column is missing."""
+    return runs["stage"] == "report" if "stage" in runs else pd.Series(False, index=runs.index)
+
+
+def num_stale(runs: pd.DataFrame) -> int:
+    """How many runs of the second stage are not in the table: seeds that came later have chosen another setting."""
+    return int(_reports(runs).sum() - _reports(best_rows(runs)).sum())
 
 
 def diverged(runs: pd.DataFrame) -> pd.Series:
@@ -148,8 +174,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     `solved` of `n` seeds, its share with a 95 % Wilson interval in `solved_low`, `solved_high`; `test_loss` is the
     median, with `_min` and `_max`; `test_accuracy` the mean, with a 95 % bootstrap interval in `_low`, `_high`;
-    `steps_to_solve` the median over the seeds that have one; gradient horizons are medians in which a censored one (it
-    lies beyond seq_len) is infinite. Tasks and variants stand in the order of the runs, lags ascending.
+    `steps_to_solve` the Kaplan-Meier median, infinite where half of the seeds did not solve in time; gradient horizons
+    are medians in which a censored one (it lies beyond seq_len) is infinite. Tasks and variants stand in the order of
+    the runs, lags ascending.
     """
     rows = best_rows(runs)
     order = {name: {value: i for i, value in enumerate(name_sizes(tidy(runs))[name].unique())} for name in KEYS}
@@ -180,7 +207,8 @@ def _summarise(rows: pd.DataFrame) -> dict:
         "test_accuracy": accuracy.mean() if len(accuracy) else math.nan,
         "test_accuracy_low": accuracy_low,
         "test_accuracy_high": accuracy_high,
-        "steps_to_solve": _median(rows["steps_to_solve"]),
+        "steps_to_solve": median_time(*steps(rows)),
+        "num_steps": rows["num_steps"].max(),
         **{name: rows[name].iloc[0] for name in SETTINGS if name in rows},
         **horizons,
         **{name: rows[name].iloc[0] for name in constant},
@@ -189,9 +217,24 @@ def _summarise(rows: pd.DataFrame) -> dict:
     }
 
 
+def steps(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of each run the step at which it first met the criterion and True, or num_steps and False, where it is censored.
+
+    A diverged run has not solved.
+    """
+    found = rows["steps_to_solve"].astype(float).mask(diverged(rows))
+    censored = rows["num_steps"].astype(float).fillna(found.max() if found.notna().any() else 0.0)  # where unrecorded
+    return found.fillna(censored).to_numpy(float), found.notna().to_numpy()
+
+
+def steps_text(value: float, latest: float) -> str:
+    """A median of steps to solve: '350', or '> 500' where it lies beyond the steps there were."""
+    return figure(value) if np.isfinite(value) else f"> {figure(latest)}"
+
+
 def cell_text(solved, n, value, metric="test_loss", num_diverged=0) -> str:
-    """One cell: '4/5 · 0.0004 (1 diverged)'."""
-    text = f"{solved}/{n} {PENDING} {percent(value) if metric == 'test_accuracy' else figure(value)}"
+    """One cell: '4/5 · 0.0004 (1 diverged)'. Losses have one digit: a rerun beside other trials changes the next."""
+    text = f"{solved}/{n} {PENDING} {percent(value) if metric == 'test_accuracy' else rough(value)}"
     return f"{text} ({num_diverged} diverged)" if num_diverged else text
 
 
@@ -239,7 +282,7 @@ def _best(rows: pd.DataFrame, metric):
 def detail_table(cells: pd.DataFrame) -> str:
     """Every column of summary() that a reader may want to check, as one Markdown table."""
     header = ["task", "T", "variant", "n", "solved [95 %]", "diverged", "median test loss [min, max]", "chance loss"]
-    header += ["mean test accuracy [95 %]", "chance accuracy", "steps to solve", "learning rate"]
+    header += ["mean test accuracy [95 %]", "chance accuracy", "median steps to solve", "learning rate"]
     others = [name for name in SETTINGS if name != "learning_rate" and name in cells and cells[name].nunique() > 1]
     header += [*others, "gradient horizon", "after training", "parameters"]
     lines = [
@@ -247,11 +290,11 @@ def detail_table(cells: pd.DataFrame) -> str:
             *(row.task, row.seq_len, row.variant, row.n),
             f"{row.solved} [{percent(row.solved_low)}, {percent(row.solved_high)}]",
             row.diverged,
-            f"{figure(row.test_loss)} [{figure(row.test_loss_min)}, {figure(row.test_loss_max)}]",
+            f"{rough(row.test_loss)} [{rough(row.test_loss_min)}, {rough(row.test_loss_max)}]",
             figure(row.chance_loss),
             f"{percent(row.test_accuracy)} [{percent(row.test_accuracy_low)}, {percent(row.test_accuracy_high)}]",
             percent(row.chance_accuracy),
-            figure(row.steps_to_solve),
+            steps_text(row.steps_to_solve, row.num_steps),
             figure(getattr(row, "learning_rate", math.nan)),
             *(value if isinstance(value := getattr(row, name), str) else figure(value) for name in others),
             horizon_text(row.gradient_horizon, row.seq_len),
@@ -266,19 +309,25 @@ def detail_table(cells: pd.DataFrame) -> str:
 def live_table(runs: pd.DataFrame, planned: pd.DataFrame | None = None, metric="test_loss") -> Table:
     """The runs so far for the terminal: solved/n and the metric at the best setting so far, variants by task and lag.
 
-    `planned` (columns task, seq_len, variant; a row per trial and seed of the whole sweep) gives the cells still to
-    come, shown as '·', and marks those under way with '…'. `runs` may be empty if it is given.
+    `planned` (columns task, seq_len, variant, trial_id; a row per trial and seed of the whole sweep, or of the stage
+    under way) gives the cells still to come, shown as "·", and marks those under way with "…". `runs` may be empty if
+    it is given.
     """
     runs = runs if runs.empty else tidy(runs)
+    whole = planned is None or runs.empty
+    counted = runs if whole else runs[runs["trial_id"].isin(planned["trial_id"])]
     planned = runs if planned is None else planned
     sizes = varying(planned, SIZES)
     planned, runs = name_sizes(planned, sizes), runs if runs.empty else name_sizes(runs, sizes)
+    counted = counted if counted.empty else name_sizes(counted, sizes)
     lags = planned.groupby("task", sort=False)["seq_len"].unique()
     columns = [(task, lag) for task in lags.index for lag in sorted(lags[task])]
-    total, done = planned.groupby(KEYS).size(), {} if runs.empty else runs.groupby(KEYS).size()
+    total, done = planned.groupby(KEYS).size(), {} if counted.empty else counted.groupby(KEYS).size()
     finished = {} if runs.empty else dict(iter(best_rows(runs).groupby(KEYS)))
     names = planned["variant"].unique()
-    table = Table(title=f"{len(runs)} of {len(planned)} runs: seeds solved {PENDING} {METRICS[metric]}", expand=False)
+    table = Table(
+        title=f"{len(counted)} of {len(planned)} runs: seeds solved {PENDING} {METRICS[metric]}", expand=False
+    )
     table.add_column("variant", no_wrap=True)
     for task, lag in columns:
         table.add_column(Text(f"{task}\nT = {lag}"), justify="right", no_wrap=True)
@@ -299,5 +348,5 @@ def _live_cell(finished, done, total, key, metric) -> Text:
     solved, values = int(outcomes(rows, "solved").sum()), outcomes(rows, metric)
     value = center(metric)(values) if len(values) else math.nan
     text = cell_text(solved, len(rows), value, metric, int(diverged(rows).sum()))
-    waiting = key in total and done[key] < total[key]
+    waiting = key in total and done.get(key, 0) < total[key]
     return Text(f"{text} …", style="dim") if waiting else Text(text, style="green" if solved == len(rows) else "")

@@ -38,12 +38,13 @@ def equal_size(cell: str, input_size: int, wanted: int = NUM_PARAMS) -> int:
 
     def count(size: int) -> tuple[int, int]:
         """The next size the cell takes, and its parameters."""
+        refused = None
         for allowed in range(size, 2 * LARGEST):
             try:
                 return allowed, num_params(cell, allowed, input_size)
-            except ValueError:
-                continue
-        raise ValueError(f"cell {cell!r} takes no hidden_size from {size} to {2 * LARGEST}")
+            except ValueError as error:
+                refused = refused or error
+        raise ValueError(f"no hidden_size from {size} to {2 * LARGEST} will do: {refused}") from refused
 
     below, above = (0, 0), None
     guess, ceiling = 16, LARGEST  # from the ceiling on, all sizes are too large
@@ -98,4 +99,5 @@ SWEEP = Sweep(
     },
     full_base={"eval_every": 100},
     full_axes=every_cell,
+    of_cell=lambda cell: settings((cell,)),
 )

@@ -19,12 +19,13 @@ from rnnjax.cells.exponential import SLSTMCarry, slstm
 from rnnjax.cells.gated_linear_attention import GLAParams, gated_linear_attention, hgrn2
 from rnnjax.cells.gru import GRUParams, gru, gru_reset_before
 from rnnjax.cells.highway import rhn
-from rnnjax.cells.independent import IndRNNParams, indrnn
+from rnnjax.cells.independent import IndRNNParams, ParaGRUParams, ParaLSTMParams, indrnn, para_gru, para_lstm
 from rnnjax.cells.intersection_rnn import IntersectionParams, intersection_rnn
 from rnnjax.cells.jordan import JordanParams, jordan
 from rnnjax.cells.leaky import LeakyParams, TauGRUCarry, TauGRUParams, leaky, tau_gru
 from rnnjax.cells.legendre import LinearLMUParams, LMUCarry, LMUParams, linear_lmu, lmu
 from rnnjax.cells.light import fastgrnn, fastrnn, lightru
+from rnnjax.cells.linear_oscillators import DLinOSSParams, LinOSSParams, d_linoss, linoss_im, linoss_imex
 from rnnjax.cells.longhorn import LonghornParams, longhorn
 from rnnjax.cells.lru import LRUParams, RGLRUParams, lru, rg_lru
 from rnnjax.cells.lstm import (
@@ -145,12 +146,17 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "nnrnn": nnrnn,
     "goru": goru,
     "indrnn": indrnn,
+    "para_gru": para_gru,
+    "para_lstm": para_lstm,
     "antisymmetric": antisymmetric,
     "antisymmetric_gated": antisymmetric_gated,
     "lipschitz": lipschitz,
     "cornn": cornn,
     "unicornn": unicornn,
     "lem": lem,
+    "linoss_im": linoss_im,
+    "linoss_imex": linoss_imex,
+    "d_linoss": d_linoss,
     "leaky": leaky,
     "tau_gru": tau_gru,
     "qrnn": qrnn,
@@ -183,6 +189,7 @@ __all__ = [
     "AntisymmetricParams",
     "ClockworkCarry",
     "CoRNNParams",
+    "DLinOSSParams",
     "EUNNParams",
     "ElmanParams",
     "FastSlow",
@@ -202,6 +209,7 @@ __all__ = [
     "LSTMCarry",
     "LSTMParams",
     "LeakyParams",
+    "LinOSSParams",
     "LinearLMUParams",
     "LipschitzParams",
     "LonghornParams",
@@ -214,6 +222,8 @@ __all__ = [
     "NNRNNParams",
     "OrthogonalParams",
     "OscillatorCarry",
+    "ParaGRUParams",
+    "ParaLSTMParams",
     "QRNNCarry",
     "QRNNParams",
     "RGLRUParams",
@@ -243,6 +253,7 @@ __all__ = [
     "cfn",
     "clockwork",
     "cornn",
+    "d_linoss",
     "delta_net",
     "delta_product",
     "dsgu",
@@ -272,6 +283,8 @@ __all__ = [
     "ligru",
     "linear_attention",
     "linear_lmu",
+    "linoss_im",
+    "linoss_imex",
     "lipschitz",
     "lmu",
     "longhorn",
@@ -308,6 +321,8 @@ __all__ = [
     "nas",
     "nbr",
     "nnrnn",
+    "para_gru",
+    "para_lstm",
     "qrnn",
     "ran",
     "residual_lstm",

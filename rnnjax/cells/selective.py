@@ -38,6 +38,7 @@ def selective_ssm(
     state_size: int = 16,
     step_rank: int | None = None,
     step_range: tuple[float, float] = (0.001, 0.1),
+    least: float = 0.0,
 ) -> Cell:
     """Selective state space model (S6), the recurrent layer of Mamba.
 
@@ -46,6 +47,8 @@ def selective_ssm(
         hₜ = exp(Δₜ A) ⊙ hₜ₋₁ + Δₜ Bₜ xₜ                          [H, N],  A = −exp(log_decay)
         yₜ = hₜ Cₜ + D ⊙ xₜ
 
+    With `least`, the least factor a state can meet, m + (1 − m) exp(Δₜ A) stands for exp(Δₜ A), m = least: from
+    m = −1 on a state can be turned round, and parity be tracked (Grazzi et al. 2025, arXiv:2411.12537).
     x has to be of size H; where I is not H, P xₜ stands in its place, P [I, H] learnt.
     Linear in time: `unroll(method=Associative())`.
     Carry: h [*B, H, N], N = state_size. Output: yₜ [*B, H]. Packing: W₁, W_B, W_C. Parameters: H(2R + 3N + 2),
@@ -59,13 +62,15 @@ def selective_ssm(
     section 3.2, algorithm 2, and section 3.6.
 
     Raises:
-      ValueError: sizes below 1, a step_range that is none.
+      ValueError: sizes below 1, a step_range that is none, a least factor outside [-1, 1).
     """
     H, N = hidden_size, state_size
     check_size(hidden_size=H)
     R = -(-H // 16) if step_rank is None else step_rank
     check_size(state_size=N, step_rank=R)
     check_range("step_range", *step_range)
+    if not -1 <= least < 1:
+        raise ValueError(f"least, the least factor of a state, must be at least -1 and below 1, got {least}")
 
     def init(key: Array, input_size: int) -> SelectiveParams:
         key_W, key_step, key_bias, key_P = jax.random.split(key, 4)
@@ -89,7 +94,8 @@ def selective_ssm(
     def step(p: SelectiveParams, h: Array, z: tuple[Array, ...]) -> tuple[Array, Array]:
         x, z_step, B, C = (name(part, "preactivation") for part in z)
         delta = name(jax.nn.softplus(z_step), "step_size")[..., None]
-        h = advance(h, jnp.exp(-delta * jnp.exp(p.log_decay)), delta * B[..., None, :] * x[..., None])
+        kept = least + (1 - least) * jnp.exp(-delta * jnp.exp(p.log_decay))
+        h = advance(h, kept, delta * B[..., None, :] * x[..., None])
         y = jnp.sum(h * C[..., None, :], axis=-1) + p.D * x
         return h, y
 

@@ -20,6 +20,7 @@ from rnnjax.tasks.mnist import (
     mnist_rows,
 )
 from rnnjax.tasks.recall import recall
+from rnnjax.tasks.state_tracking import parity, s5_products, s5_words
 from rnnjax.tasks.temporal_order import temporal_order, temporal_order_3
 
 __all__ = ["OWN_SEQ_LEN", "TASKS", "Example", "Task", "make_task"]
@@ -33,6 +34,9 @@ TASKS: dict[str, Callable[..., Task]] = {
     "binary_addition": binary_addition,
     "temporal_order": temporal_order,
     "temporal_order_3": temporal_order_3,
+    "parity": parity,
+    "s5_products": s5_products,
+    "s5_words": s5_words,
     "mnist_pixels": mnist_pixels,
     "mnist_pixels_permuted": mnist_pixels_permuted,
     "mnist_rows": mnist_rows,

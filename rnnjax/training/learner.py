@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rnnjax.cell import Array
 from rnnjax.compiling import compiler_options
+from rnnjax.training.step import make_step
 
 AXIS = "batch"
 WHOLE, SHARED = PartitionSpec(), PartitionSpec(AXIS)  # the same on every device; cut along the leading axis
@@ -49,7 +50,7 @@ class Learner(NamedTuple):
 class Measured(NamedTuple):
     """Of a chunk of steps."""
 
-    train_loss: Array  # mean, penalties left out
+    train_loss: Array  # mean, penalties left out; NaN where a loss or a gradient of any step was not finite
     gradient_norm: Array  # the largest, before clipping
 
 
@@ -77,6 +78,7 @@ def make_learner(
       penalty: params -> [], added to the mean loss; left out of the loss returned.
     """
     state_specs = Learning(WHOLE, WHOLE, WHOLE, SHARED)
+    step = make_step(objective, transformation, penalty, AXIS)
 
     def put(state: Learning) -> Learning:
         return Learning(
@@ -91,25 +93,18 @@ def make_learner(
 
     def chunk(state: Learning, batches: Any, num_steps: Array, key: Array, data: Any) -> tuple:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, weight, largest = running
+            state, total, weight, largest, finite = running
             batch = jax.tree.map(lambda a: a[i], batches)
             key_step = jax.random.fold_in(jax.random.fold_in(key, state.step), lax.axis_index(AXIS))
-            (t, (w, carry)), gradient = jax.value_and_grad(objective, has_aux=True)(
-                state.params, state.carry, batch, key_step, data
-            )
-            t, w, gradient = lax.psum((t, w, gradient), AXIS)
-            w = jnp.maximum(w, 1)
-            gradient = jax.tree.map(lambda g: g / w, gradient)
-            if penalty is not None:
-                gradient = jax.tree.map(jnp.add, gradient, jax.grad(penalty)(state.params))
-            updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
-            params = optax.apply_updates(state.params, updates)
-            largest = jnp.maximum(largest, optax.tree.norm(gradient))
-            return Learning(params, optimizer, state.step + 1, carry), total + t, weight + w, largest
+            made = step(state.params, state.optimizer, state.carry, batch, key_step, data)
+            largest = jnp.maximum(largest, made.gradient_norm)
+            state = Learning(made.params, made.optimizer, state.step + 1, made.kept)
+            return state, total + made.total, weight + made.weight, largest, finite & made.finite
 
         zero = jnp.zeros((), jnp.float32)
-        state, total, weight, largest = lax.fori_loop(0, num_steps, one, (state, zero, zero, zero))
-        return state, Measured(total / jnp.maximum(weight, 1), largest)
+        initial = state, zero, zero, zero, jnp.ones((), bool)
+        state, total, weight, largest, finite = lax.fori_loop(0, num_steps, one, initial)
+        return state, Measured(jnp.where(finite, total / jnp.maximum(weight, 1), jnp.nan), largest)
 
     sharded = jax.shard_map(
         chunk,

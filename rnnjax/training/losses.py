@@ -1,7 +1,7 @@
 """Further terms of a loss: penalties on weights, the regulariser Omega, reconstruction of earlier inputs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,23 @@ from rnnjax.cell import Array, Cell
 from rnnjax.leaves import flat, followed, inexact_leaves, joint_norm
 
 Loss = Callable[[Array], Array]
+
+
+class Pass(NamedTuple):
+    """A network's forward pass over a batch while training, as a further term of the loss sees it."""
+
+    params: Any  # of the network
+    xs: Array  # [T, B, I]
+    ys: Array  # [T, B, H]
+    lengths: Any  # of the sequences, [B], or None where all are of length T
+    loss: Loss  # the task's losses, one an example, from any outputs of the network like ys
+
+
+class Term(NamedTuple):
+    """A further term of the loss: trained on, left out of every loss that is reported and of every evaluation."""
+
+    value: Callable[[Any, Pass], Array]  # (parameters of its own, the pass) -> [], its weight included
+    init: Callable[[Array], Any] | None = None  # key -> parameters of its own, trained with the rest; None: it has none
 
 
 def omega(cell: Cell, params: Any, xs: Array, loss: Loss) -> Array:

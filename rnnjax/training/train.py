@@ -1,27 +1,28 @@
 """Training as pure functions: `make_train(...)` gives `train(key)`, so many seeds are a vmap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from rnnjax.cell import Array, Cell
 from rnnjax.data.hub import check_finite
-from rnnjax.initializers import glorot_uniform
 from rnnjax.models.model import make_model
 from rnnjax.tasks.base import Example, Task
-from rnnjax.training.losses import omega as omega_term, penalty, reconstruction
+from rnnjax.training.losses import Pass, Term, penalty
 from rnnjax.training.optimizers import Hyper, make_optimizer
+from rnnjax.training.step import make_step
 from rnnjax.wrappers.layers import Layer
 
 HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
+FAR_ABOVE = 10.0  # times its start: a loss that rose so high, and stayed, is diverged
+STAYED = 2  # evaluations in a row
+SOLVED_IN_A_ROW = 3  # evaluations that meet the criterion before a trial may stop
 
-
-INIT, TRAINING, AUXILIARY = range(3)  # what a trial's key is folded with, so that no key serves twice
+INIT, TRAINING, TERMS = range(3)  # what a trial's key is folded with, so that none serves twice; terms count on from 2
 
 
 class Data(NamedTuple):
@@ -38,12 +39,31 @@ class State(NamedTuple):
     params: Any
     optimizer: Any
     step: Array
-    diverged: Array  # a loss or a gradient was not finite, at any step so far
+    broken: Array  # a loss or a gradient was not finite, at any step so far
+    start_loss: Array  # the training loss of the first step
+    num_above: Array  # evaluations in a row, up to the last, with a mean training loss far above the start
+    num_solved: Array  # evaluations in a row, up to the last, that met the task's criterion
     best_loss: Array  # the lowest validation loss so far
     best_params: Any  # and the parameters it was measured with
 
+    @property
+    def diverged(self) -> Array:
+        """A loss or a gradient was not finite at any step, or the loss rose far above its start and stayed there.
+
+        The latter: the mean training loss of each of the last two evaluations is above 10 times the larger of the first
+        step's loss and the task's chance loss.
+        """
+        return self.broken | (self.num_above >= STAYED)
+
+    @property
+    def ended(self) -> Array:
+        """No further step can change the verdict: solved at three evaluations in a row, or broken."""
+        return self.broken | (self.num_solved >= SOLVED_IN_A_ROW)
+
 
 class Metrics(NamedTuple):
+    """By evaluation; NaN from the one on at which a trial had already ended, where such trials stop."""
+
     train_loss: Array  # mean over the steps since the last evaluation, penalties left out
     validation_loss: Array
     validation_accuracy: Array
@@ -58,16 +78,15 @@ class Trainer(NamedTuple):
     evaluate: Callable[[Any, Example], tuple[Array, Array]]  # params, examples -> mean loss and accuracy
 
 
-class WithHead(NamedTuple):
-    """Parameters of a model, and the linear readout [O, I], [I] of an auxiliary loss beside it."""
+class WithTerms(NamedTuple):
+    """Parameters of a model, and beside them those of further terms of the loss."""
 
     recurrent: Any
     W: Array
     b: Array
     embedding: Any
     attention: Any
-    V: Array
-    c: Array
+    terms: tuple  # by term; None for one that has none
 
 
 class Result(NamedTuple):
@@ -86,6 +105,7 @@ def make_data(task: Task, num_validation: int = 1000, num_test: int = 1000) -> D
     """
     if task.splits is not None:
         return _finite(task, Data(**{name: task.splits[name] for name in Data._fields}))
+    assert task.sample is not None  # a task has splits, or samples
     keys = jax.random.split(jax.random.key(HELD_OUT_SEED), num_validation + num_test)
     examples = jax.jit(jax.vmap(task.sample))(keys)
     validation, test = (jax.tree.map(lambda a: a[part], examples) for part in np.s_[:num_validation, num_validation:])
@@ -109,9 +129,8 @@ def make_trainer(
     batch_size: int = 32,
     steps_per_chunk: int = 100,
     eval_batch_size: int = 250,
-    omega: float = 0.0,
-    auxiliary: float = 0.0,
-    auxiliary_lag: int = 10,
+    terms: Sequence[Term] = (),
+    stop_when_solved: bool = False,
     **options,
 ) -> Trainer:
     """Initialisation, a chunk of training steps with an evaluation at its end, and evaluation, for one trial.
@@ -119,15 +138,14 @@ def make_trainer(
     A trial is a key and a Hyper; all functions are pure and may be vmapped over both.
 
     Args:
-      omega: weight of the regulariser of Pascanu, Mikolov & Bengio 2013; see `remedies.omega`.
-      auxiliary: weight of the loss of reconstructing the input `auxiliary_lag` steps back (-1: predicting the next);
-        see `remedies.reconstruction`. Its readout is trained with the rest, and left out of every evaluation.
+      terms: of the loss, beside that of the task.
+      stop_when_solved: whether a trial ends once it has met the task's criterion at three evaluations in a row, or a
+        loss or gradient was not finite: from there on a chunk leaves its state as it is, whatever its neighbours in a
+        vmap do.
 
     Raises:
-      ValueError: unknown optimizer, a batch or chunk larger than the training set, or a weight that is negative, or
-        given where the network is no cell or reads whole numbers.
+      ValueError: unknown optimizer, or a batch or chunk larger than the training set.
     """
-    _check_terms(task, network, omega, auxiliary, auxiliary_lag, options.get("embedding"))
     if task.splits is not None:
         count = len(task.splits["train"].inputs)
         if batch_size > count or steps_per_chunk > count // batch_size:
@@ -139,17 +157,20 @@ def make_trainer(
 
     def init(key: Array):
         params = model.init(jax.random.fold_in(key, INIT), task.input_size)
-        if not auxiliary:
+        if all(term.init is None for term in terms):
             return params
-        V = glorot_uniform(jax.random.fold_in(key, AUXILIARY), (network.output_size, task.input_size), jnp.float32)
-        return WithHead(*params, V, jnp.zeros(task.input_size))
+        keys = [jax.random.fold_in(key, TERMS + i) for i in range(len(terms))]
+        return WithTerms(*params, tuple(term.init and term.init(k) for term, k in zip(terms, keys, strict=True)))
 
     def start(params) -> State:
         return State(
             params=params,
             optimizer=make_optimizer(optimizer, Hyper(0.0)).init(params),
             step=jnp.zeros((), jnp.int32),
-            diverged=jnp.zeros((), bool),
+            broken=jnp.zeros((), bool),
+            start_loss=jnp.zeros(()),
+            num_above=jnp.zeros((), jnp.int32),
+            num_solved=jnp.zeros((), jnp.int32),
             best_loss=jnp.full((), jnp.inf),
             best_params=params,
         )
@@ -164,18 +185,15 @@ def make_trainer(
         _, ys = model.network(params, xs, None, batch.length, key)
         return xs, ys, model.readout(params, ys, batch.length, key)
 
-    def terms(params, batch: Example, xs: Array, ys: Array) -> Array | float:
-        """The weighted sum of the further terms of the loss."""
-        total = 0.0
-        if omega:
+    def further(params, batch: Example, xs: Array, ys: Array) -> Array | float:
+        """The sum of the further terms of the loss."""
 
-            def loss(ys: Array) -> Array:
-                return scored(task.loss, model.readout(params, ys, batch.length), batch)
+        def loss(ys: Array) -> Array:
+            return scored(task.loss, model.readout(params, ys, batch.length), batch)
 
-            total += omega * omega_term(network, params.recurrent, xs, loss)
-        if auxiliary:
-            total += auxiliary * reconstruction(ys, xs, params.V, params.c, auxiliary_lag, batch.length)
-        return total
+        own = params.terms if isinstance(params, WithTerms) else (None,) * len(terms)
+        seen = Pass(params.recurrent, xs, ys, batch.length, loss)
+        return sum(term.value(mine, seen) for term, mine in zip(terms, own, strict=True))
 
     def evaluate(params, examples: Example) -> tuple[Array, Array]:
         count = len(examples.inputs)
@@ -195,37 +213,50 @@ def make_trainer(
 
     def chunk(state: State, key: Array, hyper: Hyper, data: Data) -> tuple[State, Metrics]:
         key_batches, key_dropout = jax.random.split(jax.random.fold_in(key, TRAINING))
-        transformation = make_optimizer(optimizer, hyper)
         next_batch = _batches(task, data.train, key_batches, state.step, batch_size)
 
         def objective(params, batch, key):
             xs, ys, outputs = forward(params, batch, key)
             loss = scored(task.loss, outputs, batch).mean()
-            return loss + penalty(params, hyper.l1, hyper.l2) + terms(params, batch, xs, ys), loss
+            return loss + further(params, batch, xs, ys), (1.0, loss)
 
-        def step(state: State, _) -> tuple[State, Array]:
+        step = make_step(
+            objective, make_optimizer(optimizer, hyper), lambda params: penalty(params, hyper.l1, hyper.l2)
+        )
+
+        def one(state: State, _) -> tuple[State, Array]:
             key = jax.random.fold_in(key_dropout, state.step)
-            gradient, loss = jax.grad(objective, has_aux=True)(state.params, next_batch(state.step), key)
-            updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
-            finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+            made = step(state.params, state.optimizer, next_batch(state.step), key)
             state = state._replace(
-                params=optax.apply_updates(state.params, updates),
-                optimizer=optimizer_state,
+                params=made.params,
+                optimizer=made.optimizer,
                 step=state.step + 1,
-                diverged=state.diverged | ~finite,
+                broken=state.broken | ~made.finite,
+                start_loss=jnp.where(state.step == 0, made.kept, state.start_loss),
             )
-            return state, loss
+            return state, made.kept
 
-        state, train_losses = lax.scan(step, state, length=steps_per_chunk)
+        before = state
+        state, train_losses = lax.scan(one, state, length=steps_per_chunk)
+        train_loss = train_losses.mean()
         loss, accuracy = evaluate(state.params, data.validation)
         better = loss < state.best_loss
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best_params)
+        above = train_loss > FAR_ABOVE * jnp.maximum(state.start_loss, task.chance_loss)
         state = state._replace(
+            broken=state.broken | ~jnp.isfinite(loss),
+            num_above=jnp.where(above, state.num_above + 1, 0),
+            num_solved=jnp.where(task.solved(loss, accuracy), state.num_solved + 1, 0)
+            if stop_when_solved
+            else state.num_solved,
             best_loss=jnp.minimum(loss, state.best_loss),
-            best_params=best,
-            diverged=state.diverged | ~jnp.isfinite(loss),
+            best_params=jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, state.best_params),
         )
-        return state, Metrics(train_losses.mean(), loss, accuracy)
+        metrics = Metrics(train_loss, loss, accuracy)
+        if stop_when_solved:
+            ended = before.ended
+            state = jax.tree.map(lambda old, new: jnp.where(ended, old, new), before, state)
+            metrics = jax.tree.map(lambda value: jnp.where(ended, jnp.nan, value), metrics)
+        return state, metrics
 
     return Trainer(init, start, chunk, evaluate)
 
@@ -279,27 +310,15 @@ def steps_to_solve(task: Task, metrics: Metrics, steps_per_chunk: int) -> int | 
     return None
 
 
-def _check_terms(task: Task, network: Any, omega: float, auxiliary: float, lag: int, embedding: Any) -> None:
-    for label, weight in (("omega", omega), ("auxiliary", auxiliary)):
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{label}={weight} must be 0 or above, and finite")
-        if weight and embedding is not None:
-            raise ValueError(f"{label}={weight}: this term needs inputs that are vectors, not whole numbers to embed")
-    if omega and not isinstance(network, Cell):
-        raise ValueError(f"omega={omega}: the regulariser is of a cell or a stack of cells, and this is a Layer")
-    if auxiliary and not abs(lag) < task.num_steps:
-        raise ValueError(
-            f"auxiliary_lag={lag} must be of absolute value below the {task.num_steps} steps of {task.name}"
-        )
-
-
 def _batches(task: Task, train: Example | None, key: Array, first_step: Array, batch_size: int) -> Callable:
     """step -> batch: fresh samples, or a data set in a new order every epoch, without replacement within one.
 
     The orders of two epochs are drawn, which is as far as a chunk may reach.
     """
     if train is None:
-        return lambda step: jax.vmap(task.sample)(jax.random.split(jax.random.fold_in(key, step), batch_size))
+        sample = task.sample
+        assert sample is not None
+        return lambda step: jax.vmap(sample)(jax.random.split(jax.random.fold_in(key, step), batch_size))
     count = len(train.inputs)
     per_epoch = count // batch_size
     epoch = first_step // per_epoch

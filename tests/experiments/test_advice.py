@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import advice as package
+import experiments.advice
 from experiments.advice import main, reading as advice
 from experiments.shared.cells import build_cell, variant
 from experiments.sweep.spec import Trial
@@ -63,9 +63,10 @@ def test_a_diverged_run_counts_as_nothing_right():
 @pytest.mark.slow
 def test_from_the_command_to_the_verdicts(tmp_path, monkeypatch, capsys):
     few = {name: advice.ADVICE[name] for name in ("base", "clip the norm at 1", "layer normalisation")}
-    monkeypatch.setattr(advice, "ADVICE", few)
-    monkeypatch.setattr(package, "ADVICE", few)
-    monkeypatch.setattr(advice, "SWEEP", dataclasses.replace(advice.SWEEP, axes={"clip_norm": package._variants()}))
+    for module in (advice, experiments.advice):
+        monkeypatch.setattr(module, "ADVICE", few)
+    axes = {"clip_norm": experiments.advice._variants()}
+    monkeypatch.setattr(advice, "SWEEP", dataclasses.replace(advice.SWEEP, axes=axes))
     sizes = ["num_steps=4", "eval_every=2", "hidden_size=2", "seq_len=3", "num_validation=20", "num_test=20"]
     assert main.main(["--set", *sizes, "--seeds", "2", "--out", str(tmp_path)]) == 0
     readme = (tmp_path / "README.md").read_text()

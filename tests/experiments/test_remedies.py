@@ -15,6 +15,7 @@ from experiments.remedies import ALL, main, reading as remedies_report
 from experiments.shared.cells import build_cell
 from experiments.sweep.spec import FIELDS, Trial, parse_field
 from experiments.sweep.table import best_rows
+from experiments.sweep.terms import terms_of
 from rnnjax import elman, gru, lstm, stack, unroll
 from rnnjax.intercept import intercept_unroll
 from rnnjax.models.model import make_model
@@ -195,8 +196,10 @@ def test_reconstruction_counts_pairs_within_a_sequence(lag, xs):
     close(reconstruction(ys, xs, V, c, lag), reconstruction(ys, xs, V, c, lag, jnp.array([T, T])))
 
 
-def trainer(steps=2, **options):
-    return make_trainer(make_task("recall", 4), elman(H), batch_size=2, steps_per_chunk=steps, **options)
+def trainer(steps=2, optimizer="adam", **fields):
+    task = make_task("recall", 4)
+    terms = terms_of(Trial(**fields), task, elman(H))
+    return make_trainer(task, elman(H), batch_size=2, steps_per_chunk=steps, optimizer=optimizer, terms=terms)
 
 
 def test_terms_change_what_is_learnt():
@@ -209,7 +212,7 @@ def test_terms_change_what_is_learnt():
         assert not state.diverged
         ends[name] = np.asarray(state.params.recurrent.U)
         if name == "both":
-            assert np.abs(state.params.V - start.params.V).max() > 0.01
+            assert np.abs(state.params.terms[0][0] - start.params.terms[0][0]).max() > 0.01
     for name in ("omega", "both"):
         assert np.abs(ends[name] - ends["plain"]).max() > 1e-4
 
@@ -236,11 +239,11 @@ def test_the_auxiliary_term_reads_the_same_pass_as_the_loss(lag):
         xs = jnp.moveaxis(task.prepare_inputs(batch.inputs), 0, 1)
         outputs = make_model(elman(H), task.output_size).apply(params, xs, batch.length)
         _, ys = unroll(elman(H), params.recurrent, xs, lengths=batch.length)
-        told = reconstruction(ys, xs, params.V, params.c, lag, batch.length)
+        told = reconstruction(ys, xs, *params.terms[0], lag, batch.length)
         return jax.vmap(task.loss)(outputs, batch.target).mean() + 0.5 * told
 
     gradient = jit(jax.grad(objective))(params)
-    assert np.abs(gradient.V).max() > 1e-3
+    assert np.abs(gradient.terms[0][0]).max() > 1e-3
     for got, start, slope in zip(*map(jax.tree.leaves, (state.params, params, gradient)), strict=True):
         close(got, start - rate * slope)
 

@@ -10,7 +10,7 @@ import pytest
 
 from rnnjax import CELLS, Associative, Cell, dropout, harvest, layer, lru, lstm, mingru, minlstm, qrnn, stack, unroll
 from rnnjax.cell import dense, name, zeros
-from rnnjax.linear import advance, advance_matrix, advance_max, delayed
+from rnnjax.linear import advance, advance_blocks, advance_matrix, advance_max, delayed
 from rnnjax.methods import LINEAR_KINDS, STRETCHES_SAVE
 
 B, I, H = 3, 2, 3
@@ -24,6 +24,7 @@ class EveryCarry(NamedTuple):
     h: jax.Array  # [*B, H] with a constant factor, and one that changes
     matrix: jax.Array  # [*B, 2, H] with one factor for each row
     rotated: jax.Array  # [*B, H]
+    pairs: jax.Array  # [*B, H, 2]
     largest: jax.Array  # [*B, H]
     past: jax.Array  # [*B, H]
 
@@ -36,7 +37,8 @@ def every_recurrence() -> Cell:
 
     def initial_carry(params, batch_shape=()):
         some = zeros(params, *batch_shape, H) + 0.5
-        return EveryCarry(some, jnp.stack([some, 2 * some], axis=-2), some, -some, 3 * some)
+        pairs = jnp.stack([some, -some], axis=-1)
+        return EveryCarry(some, jnp.stack([some, 2 * some], axis=-2), some, pairs, -some, 3 * some)
 
     def project(p, x):
         return name(dense(x, p["W"]), "preactivation")
@@ -48,12 +50,16 @@ def every_recurrence() -> Cell:
         matrix = advance(carry.matrix, rate, h[..., None, :] * jnp.tanh(z_b[..., :2, None]))
         turn = 0.8 * jnp.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.1], [0.0, 0.2, 0.5]], x.dtype)
         rotated = advance_matrix(carry.rotated, turn, x)
+        blocks = jnp.array([[[0.9, -0.3], [0.3, 0.8]], [[0.5, 0.0], [1.0, 0.5]], [[0.0, 1.0], [-1.0, 0.0]]], x.dtype)
+        pairs = advance_blocks(carry.pairs, blocks, jnp.stack([x, jnp.tanh(z_a)], axis=-1))
         largest = advance_max(carry.largest, -jax.nn.softplus(z_c), x)
         before = delayed(carry.past, largest)
-        y = jnp.concatenate([h, matrix[..., 0, :] * matrix[..., 1, :], rotated, largest * before], axis=-1)
-        return EveryCarry(h, matrix, rotated, largest, largest), y
+        y = jnp.concatenate(
+            [h, matrix[..., 0, :] * matrix[..., 1, :], rotated, largest * before, pairs[..., 0]], axis=-1
+        )
+        return EveryCarry(h, matrix, rotated, pairs, largest, largest), y
 
-    return Cell(4 * H, init, initial_carry, project, step, linear=True)
+    return Cell(5 * H, init, initial_carry, project, step, linear=True)
 
 
 CELL = every_recurrence()
@@ -232,7 +238,7 @@ def test_forward_mode_second_derivatives_and_vmap():
 @pytest.mark.parametrize("save", STRETCHES_SAVE)
 def test_no_steps_at_all(save):
     carry, ys = unroll(CELL, PARAMS, XS[:0], CARRY, method=Associative(save=save))
-    assert ys.shape == (0, B, 4 * H)
+    assert ys.shape == (0, B, 5 * H)
     assert_close(carry, CARRY, rtol=0)
 
 

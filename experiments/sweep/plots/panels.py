@@ -14,16 +14,31 @@ NORMS = {"log10_gradient_norm": "at initialisation", "log10_gradient_norm_traine
 
 
 def bands_of(rows: pd.DataFrame, curves: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Median, lowest and highest over seeds by variant and index. Lost values are the worst: they are not skipped."""
+    """Median, lowest and highest over seeds by variant and index. Lost values are the worst: they are not skipped.
+
+    A trial that stopped before others of its variant keeps its last value.
+    """
     worst = np.inf if "loss" in quantity else -np.inf
     curves = curves[curves["quantity"] == quantity]
     names = rows[["trial_id", "task", "seq_len", "variant"]]
     joined = curves.assign(value=curves["value"].astype(float).fillna(worst)).merge(names, on="trial_id")
     order = {name: i for i, name in enumerate(rows["variant"].unique())}
-    groups = joined.groupby(["task", "seq_len", "variant", "index"])["value"]
+    groups = _held(joined).groupby(["task", "seq_len", "variant", "index"])["value"]
     bands = groups.agg(middle="median", low="min", high="max").reset_index()
     bands["middle"] = bands["middle"].where(np.isfinite(bands["middle"]))  # the line ends where half the seeds are lost
     return bands.sort_values(["variant", "index"], key=lambda c: c.map(order) if c.name == "variant" else c)
+
+
+def _held(curves: pd.DataFrame) -> pd.DataFrame:
+    keys = ["task", "seq_len", "variant"]
+    lengths = curves.groupby([*keys, "trial_id"]).size()
+    if not (lengths.groupby(keys).nunique() > 1).any():
+        return curves
+    parts = []
+    for _, part in curves.groupby(keys, sort=False):
+        wide = part.pivot(index=[*keys, "trial_id"], columns="index", values="value").ffill(axis=1)
+        parts.append(wide.melt(ignore_index=False, value_name="value").reset_index())
+    return pd.concat(parts, ignore_index=True)
 
 
 THIN = {"linewidth": 1.4, "markersize": 4.5, "markeredgewidth": 1.0}

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.shared.looks import style
 from experiments.sweep.plots import write as plots
+from experiments.sweep.plots.panels import bands_of
 from experiments.sweep.report import write_report
 from tests.experiments.sweep.test_table import run
 
@@ -122,3 +123,36 @@ def test_the_folder_is_reported_with_its_plots_in_seconds(tmp_path):
     assert time.process_time() - start < 30
     assert all(f"({name})" in text for name in NAMES)
     assert "mean test accuracy over them" in text
+
+
+def test_a_trial_that_stopped_keeps_its_last_value():
+    runs, curves = make(num_variants=1, tasks=("recall",), lags=(20,), seeds=3)
+    first = runs.trial_id.iloc[0]
+    losses = curves[curves.quantity == "validation_loss"]
+    whole = bands_of(runs, losses, "validation_loss")
+    cut = losses[(losses.trial_id != first) | (losses["index"] <= 8)]
+    bands = bands_of(runs, cut, "validation_loss")
+    assert list(bands["index"]) == list(whole["index"])
+    last = losses[(losses.trial_id == first) & (losses["index"] == 8)].value.iloc[0]
+    np.testing.assert_allclose(bands["high"], np.where(bands["index"] > 8, last, whole["high"]))
+
+
+def test_the_report_of_two_stages(tmp_path):
+    chosen = [run("a", learning_rate=rate, seed=0, steps_to_solve=30 / rate, stage="choose") for rate in (0.1, 0.3)]
+    reports = [
+        run(name, learning_rate=rate, seed=1000 + seed, loss=loss, stage="report")
+        for name, rate, loss in (("a", 0.1, 0.5), ("a", 0.3, 0.01234), ("b", 0.3, 0.5))
+        for seed in range(4)
+    ]
+    pd.DataFrame([*chosen, run("b", learning_rate=0.3, stage="choose"), *reports]).to_csv(tmp_path / "runs.csv")
+    (tmp_path / "config.json").write_text('{"name": "two", "contrasts": [["a", "b"]], "expects": ""}')
+    text = write_report(tmp_path).read_text()
+    assert "| a | **4/4 · 0.01** |" in text
+    assert "the seeds shown are fresh ones" in text
+    assert "4 runs at settings that are no longer the chosen ones are not in the tables" in text
+    assert "| recall | 50 | a | b | 4/4 against 0/4 | 10 against > 20 | 0.0286 | 0.0286 |" in text
+    assert "\n## Seen\n" in text
+    assert "xpected" not in text
+    (tmp_path / "config.json").write_text('{"contrasts": ["a"]}')
+    with pytest.raises(ValueError, match=r"contrasts in config\.json must be pairs of variants"):
+        write_report(tmp_path)

@@ -38,7 +38,9 @@ def test_an_id_depends_on_values_and_on_nothing_else():
     trial = Trial(seq_len=20, cell="gru", learning_rate=0.01, seed=3)
     assert trial.id == Trial(seed=3, learning_rate=0.01, cell="gru", seq_len=20).id
     assert trial.id == "recall-20-gru-lr0.01-s3-" + trial.id.rsplit("-", 1)[1]
-    changes = {field.name: {str: "other", float: 0.7}.get(field.type, 7) for field in dataclasses.fields(Trial)}
+    changes = {
+        field.name: {str: "other", float: 0.7, bool: True}.get(field.type, 7) for field in dataclasses.fields(Trial)
+    }
     changed = [dataclasses.replace(trial, **{name: value}).id for name, value in changes.items()]
     assert len({trial.id, *changed}) == len(changes) + 1
 

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,22 +15,8 @@ from experiments.sweep import command, main as sweep, rows
 from experiments.sweep.settings import SWEEPS
 from experiments.sweep.spec import Sweep, Trial
 from rnnjax.tasks import make_task
+from tests.experiments.sweep.processes import SIZES, here, output, runs_of, start, until
 
-ROOT = Path(__file__).parents[3]
-# The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
-DRIVER = """
-import sys
-from experiments.sweep import command, main as sweep, run as runner
-runner.CHECKPOINT_SECONDS = 0.0
-run = sweep.run
-def telling(planned, folder):
-    for progress in run(planned, folder):
-        print("at", progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
-        yield progress
-sweep.run = telling
-sys.exit(command.main())
-"""
-SIZES = ["--set", "num_steps=12", "eval_every=2", "hidden_size=2", "batch_size=4", "num_validation=20", "num_test=20"]
 TWO = [*SIZES, "--axis", "seq_len=3", "cell=elman,elman:activation=softsign", "learning_rate=0.01,1e38"]
 COLUMNS = [
     *["trial_id", "cell", "cell_options", "task", "seq_len", "hidden_size", "num_layers", "num_params", "optimizer"],
@@ -41,54 +25,6 @@ COLUMNS = [
     *["git_commit", "jax_version", "device", "num_devices", "num_train", "num_test"],
 ]
 TIMINGS = ["compile_seconds", "run_seconds", "git_commit"]  # the last of these changes when a file does
-
-
-def start(arguments, folder, *, driver=False, cache) -> subprocess.Popen:
-    """The command in a process of its own; programs it compiled before are found in the cache."""
-    python = [sys.executable, *(["-c", DRIVER] if driver else ["-m", "experiments.sweep"])]
-    settings = {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "COLUMNS": "200",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    return subprocess.Popen(
-        [*python, *arguments, "--out", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **settings},
-    )
-
-
-def output(process) -> tuple[str, str]:
-    try:
-        return process.communicate(timeout=200)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-
-
-def until(process, pattern) -> list[str]:
-    """Read what the process prints up to a line that holds the pattern."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if re.search(pattern, line):
-            return lines
-    raise AssertionError(f"ended without {pattern!r}: {lines} {process.stderr.read()}")
-
-
-def here(capsys, *arguments) -> tuple[int, str]:
-    """The command in this process: exit code, and what it said, in one line (errors: on stderr)."""
-    code = command.main([str(word) for word in arguments])
-    said = capsys.readouterr()
-    return code, " ".join((said.err if code else said.out).split())
-
-
-def runs_of(folder) -> pd.DataFrame:
-    return pd.read_csv(folder / "runs.csv", dtype={"trial_id": str, "git_commit": str})
 
 
 # --- interruption ----------------------------------------------------------------------------------------------------
@@ -178,14 +114,14 @@ def test_interrupted_and_killed_it_ends_as_if_undisturbed(undisturbed, tmp_path,
     output(process)
     assert process.returncode == -signal.SIGKILL
     assert "4 of them finished already" in "".join(lines)
-    assert not re.search("^at elman ", "".join(lines), re.MULTILINE)  # that group is finished
+    assert not re.search("^at both elman ", "".join(lines), re.MULTILINE)  # that group is finished
     pd.testing.assert_frame_equal(runs_of(folder), after_interrupt)
     assert list((folder / "checkpoints").glob("*/[0-9]*"))
 
     process = start(command, folder, driver=True, cache=cache)
     printed, errors = output(process)
     assert process.returncode == 0, errors
-    steps = re.findall(r"^at (\S+) (\d+) (\w+)", printed, re.MULTILINE)
+    steps = re.findall(r"^at both (\S+) (\d+) (\w+)", printed, re.MULTILINE)
     assert {cell for cell, _, _ in steps} == {"elman:activation=softsign"}
     assert int(steps[0][1]) > 2  # from a checkpoint, not from the start
 

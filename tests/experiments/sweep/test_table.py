@@ -9,6 +9,7 @@ from experiments.sweep.table import (
     detail_table,
     live_table,
     markdown_table,
+    num_stale,
     read_runs,
     summary,
 )
@@ -82,6 +83,41 @@ def test_other_optimiser_settings_are_chosen_too_and_sizes_are_not():
     assert best_rows(best).equals(best)
 
 
+def staged(stage, rate, seed, steps, loss=0.5, **other):
+    """A run of a stage; steps None did not meet the criterion."""
+    return run(learning_rate=rate, seed=seed, loss=loss, stage=stage, steps_to_solve=steps or np.nan, **other)
+
+
+def test_the_first_stage_chooses_by_share_solved_then_steps_then_loss_and_the_second_is_reported():
+    choosing = [
+        *(staged("choose", 0.01, s, steps, loss=0.1) for s, steps in enumerate([10, None])),
+        *(staged("choose", 0.03, s, steps, loss=0.9) for s, steps in enumerate([30, 50])),
+        *(staged("choose", 0.1, s, steps, loss=0.9) for s, steps in enumerate([20, 50])),
+        *(staged("choose", 0.3, s, steps, loss=0.8) for s, steps in enumerate([20, 50])),
+    ]
+    assert set(best_rows(runs_of(*choosing))["learning_rate"]) == {0.3}
+    one_stage = runs_of(*choosing).assign(stage="both")
+    assert set(best_rows(one_stage)["learning_rate"]) == {0.01}
+    # test results, and those of the second stage, choose nothing
+    reports = [staged("report", rate, 1000 + s, 5, loss=0.001) for rate in (0.01, 0.3) for s in range(3)]
+    other = [staged("choose", 0.01, 0, 10, variant="lstm")]  # not reported yet, so not in the table
+    runs = runs_of(*choosing, *reports, *other)
+    best = best_rows(runs)
+    assert list(zip(best["learning_rate"], best["seed"], strict=True)) == [(0.3, 1000), (0.3, 1001), (0.3, 1002)]
+    assert num_stale(runs) == 3
+    assert best_rows(best).equals(best)
+    older = one_stage.drop(columns="stage")  # a folder of one stage that went on with two
+    mixed = best_rows(pd.concat([older, runs_of(*reports)], ignore_index=True))
+    assert mixed.equals(best_rows(runs_of(*choosing, *reports)))
+
+
+def test_a_diverged_trial_does_not_choose_by_the_steps_it_had():
+    runs = runs_of(
+        staged("choose", 0.01, 0, 10, loss=np.nan), staged("choose", 0.03, 0, 90), staged("report", 0.03, 1000, 90)
+    )
+    assert set(best_rows(runs)["learning_rate"]) == {0.03}
+
+
 def test_several_settings_without_validation_loss_are_refused():
     runs = runs_of(run(), run(learning_rate=0.1)).drop(columns="validation_loss")
     with pytest.raises(ValueError, match=r"learning_rate.*validation_loss"):
@@ -111,7 +147,7 @@ def test_summary():
     assert gru["test_accuracy_low"] < 0.675 < gru["test_accuracy_high"]
     assert cells.loc[("recall", 50, "lstm"), "gradient_horizon"] == np.inf
     assert cells.loc[("adding", 100, "lstm"), "gradient_horizon"] == np.inf
-    assert np.isnan(cells.loc[("adding", 30, "gru"), "steps_to_solve"])
+    assert cells.loc[("adding", 30, "gru"), "steps_to_solve"] == np.inf
 
 
 def test_horizons_beyond_the_sequence_say_so():
@@ -158,7 +194,7 @@ def text_of(table):
 
 def test_live_table_fills():
     planned = runs_of(*(run(v, seq_len=t, seed=s) for v in ("gru", "[b]x") for t in (200, 50) for s in range(2)))
-    keys = planned[["task", "seq_len", "variant"]]
+    keys = planned[["task", "seq_len", "variant", "trial_id"]]
     names, short, long = text_of(live_table(planned.iloc[:0], keys))
     assert names == ["gru", "[b]x"]
     assert short == long == ["·", "·"]

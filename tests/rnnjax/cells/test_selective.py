@@ -10,7 +10,7 @@ from tests.rnnjax.cells.agree import H, I, agree, num_parameters, random_like
 N, R = 3, 2
 
 
-def reference(p, xs, h):
+def reference(p, xs, h, least=0.0):
     """Algorithm 2, channel by channel."""
     h, ys = h.copy(), np.zeros((*xs.shape[:-1], H))
     A = -np.exp(p.log_decay)
@@ -19,7 +19,8 @@ def reference(p, xs, h):
         delta = np.log1p(np.exp(low_rank @ p.W_step + p.b_step))
         for channel in range(H):
             step = delta[:, channel, None]
-            h[:, channel] = np.exp(step * A[channel]) * h[:, channel] + step * B * x[:, channel, None]
+            kept = np.exp(step * A[channel]) * (1 - least) + least
+            h[:, channel] = kept * h[:, channel] + step * B * x[:, channel, None]
             ys[t, :, channel] = (h[:, channel] * C).sum(-1) + p.D[channel] * x[:, channel]
     return h, ys
 
@@ -27,6 +28,26 @@ def reference(p, xs, h):
 @pytest.mark.parametrize("input_size", [I, H])
 def test_agrees_with_its_paper(input_size):
     agree(selective_ssm(H, state_size=N, step_rank=R), reference, input_size=input_size)
+
+
+def test_agrees_with_its_paper_where_factors_may_be_negative():
+    agree(selective_ssm(H, state_size=N, step_rank=R, least=-1.0), lambda *case: reference(*case, least=-1.0))
+
+
+def test_tracks_parity_by_hand_where_factors_may_be_negative():
+    """A large step turns the state round, a small one keeps it: y_t is (-1)^(ones so far), scaled."""
+    cell = selective_ssm(1, state_size=1, least=-1.0)
+    bits = np.random.default_rng(0).integers(0, 2, 500)
+
+    def after(h, bit):
+        params = cell.init(jax.random.key(0), 1)._replace(
+            W=np.float32([[20.0, 0.0, 1.0]]), W_step=np.float32([[2.0]]), b_step=np.float32([-20.0])
+        )
+        p = cell.prepare(params)
+        return cell.step(p, h, cell.project(p, bit[None]))
+
+    h, _ = jax.lax.scan(after, np.ones((1, 1), np.float32), bits.astype(np.float32))
+    assert h[0, 0] == pytest.approx((-1.0) ** bits.sum(), abs=1e-3)
 
 
 @pytest.mark.parametrize("input_size", [I, H])
@@ -111,3 +132,8 @@ def test_ssd_refuses_what_does_not_fit():
         ssd(6, state_size=0)
     with pytest.raises(ValueError, match="step_range must be two positive numbers"):
         ssd(6, step_range=(0.0, 0.1))
+
+
+def test_refuses_factors_that_are_none():
+    with pytest.raises(ValueError, match="least, the least factor of a state, must be at least -1 and below 1, got -2"):
+        selective_ssm(H, least=-2)

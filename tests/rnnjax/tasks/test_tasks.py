@@ -1,3 +1,4 @@
+import itertools
 import math
 from functools import cache
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax.data import hub as data
-from rnnjax.tasks import OWN_SEQ_LEN, TASKS, Example, make_task, mnist
+from rnnjax.tasks import OWN_SEQ_LEN, TASKS, Example, make_task, mnist, state_tracking
 
 SYNTHETIC = [name for name in TASKS if name not in OWN_SEQ_LEN]
 REGRESSIONS = ["adding", "adding_anywhere", "adding_1997"]
@@ -71,8 +72,10 @@ def test_chance_is_what_the_best_input_blind_predictor_scores(name):
         outputs = np.full((task.num_steps, task.output_size), -100.0, np.float32)
         outputs[:-10, 8] = 100.0
         outputs[-10:, :8] = 0.0
+    elif name == "s5_words":
+        outputs = np.log(walk(task.num_steps) + 1e-30)
     else:
-        outputs = np.zeros(task.output_size, np.float32)
+        outputs = np.zeros(((task.num_steps,) if task.outputs == "all" else ()) + (task.output_size,), np.float32)
     losses = np.asarray(jax.vmap(task.loss, (None, 0))(outputs, targets))
     scores = np.asarray(jax.vmap(task.correct, (None, 0))(outputs, targets))
     assert close_to_mean(losses, task.chance_loss)
@@ -210,6 +213,84 @@ def test_temporal_order_follows_the_paper(name, windows, seq_len):
     assert seen == [set(range(low, high + 1)) for low, high in windows]
     assert set(batch.target) == set(range(2 ** len(windows)))
     assert set(batch.length) == set(range(seq_len, seq_len + seq_len // 10 + 1))
+
+
+@pytest.mark.parametrize("seq_len", [1, 20])
+def test_parity_counts_the_ones_so_far(seq_len):
+    batch = draw("parity", seq_len, 300)
+    assert batch.inputs.shape == (300, seq_len, 2)
+    assert (batch.inputs.sum(-1) == 1).all()
+    for inputs, target in zip(batch.inputs, batch.target, strict=True):
+        num_ones = 0
+        for symbol, state in zip(inputs, target, strict=True):
+            num_ones += int(symbol[1])
+            assert state == num_ones % 2
+    assert close_to_mean(batch.inputs[..., 1].ravel(), 0.5)
+
+
+ELEMENTS = list(itertools.permutations(range(5)))
+SWAP, TURN = (1, 0, 2, 3, 4), (1, 2, 3, 4, 0)
+
+
+def after(first, then):
+    """Where five things are that one permutation moves and then another."""
+    return tuple(then[place] for place in first)
+
+
+def walk(num_steps):
+    """The probabilities [T, 120] of the products of t elements, each SWAP or TURN."""
+    distribution, rows = {ELEMENTS[0]: 1.0}, []
+    for _ in range(num_steps):
+        reached = dict.fromkeys(ELEMENTS, 0.0)
+        for element, probability in distribution.items():
+            for symbol in (SWAP, TURN):
+                reached[after(element, symbol)] += probability / 2
+        distribution = reached
+        rows.append(list(reached.values()))
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize(("name", "symbols"), [("s5_products", ELEMENTS), ("s5_words", [SWAP, TURN])])
+@pytest.mark.parametrize("seq_len", [1, 2, 20])
+def test_s5_targets_are_the_products_of_the_permutations(name, symbols, seq_len):
+    batch = draw(name, seq_len, 300)
+    assert batch.inputs.shape == (300, seq_len, len(symbols))
+    assert (batch.inputs.sum(-1) == 1).all()
+    for tokens, target in zip(batch.inputs.argmax(-1), batch.target, strict=True):
+        made = ELEMENTS[0]
+        for token, state in zip(tokens, target, strict=True):
+            made = after(made, symbols[token])
+            assert ELEMENTS[state] == made
+
+
+def test_s5_words_reach_every_element_and_become_uniform():
+    assert len(set(draw("s5_words", 20).target[:, -1])) == 120
+    assert make_task("s5_words", 1).chance_loss == pytest.approx(math.log(2))
+    assert make_task("s5_words", 1).chance_accuracy == pytest.approx(0.5)
+    long = make_task("s5_words", 20_000)
+    assert math.log(120) - 0.01 < long.chance_loss < math.log(120)
+    assert 1 / 120 < long.chance_accuracy < 1 / 120 + 0.001
+    assert make_task("s5_products", 7).chance_loss == pytest.approx(math.log(120))
+    assert make_task("s5_products", 7).chance_accuracy == pytest.approx(1 / 120)
+
+
+def test_s5_states_are_uniform_at_every_step():
+    batch = draw("s5_products", 20)
+    assert set(batch.inputs.argmax(-1).ravel()) == set(range(120))
+    for step in (0, 1, 19):  # chi-squared of 119 degrees of freedom: 119 on average, standard deviation 15.4
+        counts = np.bincount(batch.target[:, step], minlength=120)
+        assert np.square(counts - 4000 / 120).sum() / (4000 / 120) < 119 + 5 * 15.4
+
+
+def test_s5_is_a_group_that_does_not_commute():
+    product, each = state_tracking.PRODUCT, np.arange(120)
+    np.testing.assert_array_equal(product[0], each)
+    np.testing.assert_array_equal(product[:, 0], each)
+    for table in (product, product.T):
+        np.testing.assert_array_equal(np.sort(table, axis=1), np.tile(each, (120, 1)))
+    a, b, c = np.random.default_rng(0).integers(0, 120, (3, 500))
+    np.testing.assert_array_equal(product[product[a, b], c], product[a, product[b, c]])
+    assert (product == product.T).mean() == 7 / 120  # pairs that commute: the number of classes over that of elements
 
 
 def test_solved_is_elementwise_and_strict():

@@ -1,0 +1,58 @@
+"""What would make a table wrong though every trial of it is right: refused before anything runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from experiments.sweep.spec import Sweep, Trial
+from experiments.sweep.table import SETTINGS, SIZES
+from rnnjax.errors import unknown
+from rnnjax.tasks import Task
+
+
+def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
+    """A name stands for one cell, no two names are of the same trial, and a row of the table counts a seed once.
+
+    Raises:
+      ValueError: which trials would be mixed up, and what to do.
+    """
+    cells: dict[tuple, Trial] = {}
+    labels: dict[Trial, Trial] = {}
+    rows: dict[tuple, Trial] = {}
+    for trial in trials:
+        seq_len = tasks[trial.task, trial.seq_len].seq_len
+        first = cells.setdefault((trial.task, seq_len, trial.variant), trial)
+        if first.cell != trial.cell:
+            raise ValueError(
+                f"the name {trial.variant!r} would stand for two cells, {first.cell!r} and {trial.cell!r}; give each a "
+                "label of its own"
+            )
+        first = labels.setdefault(replace(trial, label=""), trial)
+        if first.label != trial.label:
+            raise ValueError(
+                f"{first.variant!r} and {trial.variant!r} would be one and the same trial under two names, {trial.id}: "
+                "what is set takes away what they differ in"
+            )
+        settings = (getattr(trial, name) for name in (*SIZES, *SETTINGS, "seed"))
+        first = rows.setdefault((trial.task, seq_len, trial.variant, *settings), trial)
+        if first != trial:
+            differ = [name for name in Trial.__dataclass_fields__ if getattr(first, name) != getattr(trial, name)]
+            texts = ", ".join(f"{name} {getattr(first, name)} and {getattr(trial, name)}" for name in differ)
+            raise ValueError(
+                f"two trials of {trial.variant!r} differ in {texts}, and would count as two seeds of one row of the "
+                "table; run one sweep for each"
+            )
+
+
+def check_contrasts(sweep: Sweep, trials: Sequence[Trial]) -> None:
+    """Contrasts are between variants of the sweep.
+
+    Raises:
+      ValueError: a variant that no trial has, or one set against itself.
+    """
+    variants = list(dict.fromkeys(trial.variant for trial in trials))
+    for pair in sweep.contrasts:
+        for name in pair:
+            if name not in variants:
+                raise ValueError(unknown("variant in contrasts", name, variants))
+        if pair[0] == pair[1]:
+            raise ValueError(f"contrast of {pair[0]!r} with itself")
