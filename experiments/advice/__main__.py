@@ -4,6 +4,6 @@ from experiments.shared.begin import begin
 
 begin()
 
-from experiments.advice.reading import main  # noqa: E402
+from experiments.advice.main import main  # noqa: E402
 
 sys.exit(main())

@@ -1,16 +1,7 @@
-"""Advice on training recurrent networks, tested: optimizers, clipping, normalisation, initialisation, penalties.
+"""A verdict on every piece of advice, from the runs of its sweep."""
 
-    python -m experiments.advice              the synthetic task, 3 seeds
-    python -m experiments.advice --full       IMDB too (from the Hub, or below --data-dir), 5 seeds
-
-Every piece of advice is one change of the same base: an LSTM with forget bias 0 and orthogonal recurrent matrices,
-trained by Adam without clipping. Each has its own best of three learning rates, chosen on validation data.
-"""
-
-import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,10 +11,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.advice import ADVICE, BASE, PLOT, SWEEP
+from experiments.advice.options import Options
 from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.provenance import command
-from experiments.shared.start import start
 from experiments.sweep.folder import Folder
 from experiments.sweep.main import execute
 from experiments.sweep.plan import plan
@@ -139,38 +130,15 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure_.savefig(path, dpi=144)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m experiments.advice",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("--full", action="store_true", help="at the size that is reported, not the quick one")
-    p.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="set a field of every trial")
-    p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
-    p.add_argument("--out", metavar="DIR", help="results folder (default results/advice-quick, or results/advice)")
-    p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, parser(), argv, threads_per_core=4)
-
-
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    sweep = SWEEP.at_full_size() if args.full else SWEEP
-    if args.seeds is not None:
-        sweep = dataclasses.replace(sweep, axes={**sweep.axes, "seed": range(args.seeds)})
-    changes = dict(change.partition("=")[::2] for change in args.set)
+def run(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Run what is left of the sweep, and write the verdicts."""
+    sweep = SWEEP.at_full_size() if options.full else SWEEP
+    if options.seeds is not None:
+        sweep = dataclasses.replace(sweep, axes={**sweep.axes, "seed": range(options.seeds)})
+    changes = dict(change.partition("=")[::2] for change in options.set)
     base = dataclasses.replace(sweep.base, **{k: parse_field(k, v) for k, v in changes.items()})
     sweep = dataclasses.replace(sweep, base=base)
-    folder = Folder(args.out or ("results/advice" if args.full else "results/advice-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
+    folder = Folder(options.out or ("results/advice" if options.full else "results/advice-quick"))
+    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
     folder.prepare(sweep, command("experiments.advice", argv))
     execute(console, sweep, planned, folder, write_verdicts)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

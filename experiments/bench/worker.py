@@ -7,7 +7,7 @@ that waits reads a line and uses no processor. Both ends are here.
     {"do": "prepare", "mode": "train", "cell": ...}    -> {"settings": {name: {"compile_seconds", "temporary_mb",
                                                             "seconds" of one call}}}
     {"do": "time", "setting": name, "calls": 3}        -> {"seconds": [..]}
-    {"do": "sweep", ...}                               -> see experiments/bench/sweep.py
+    {"do": "sweep", ...}                               -> see experiments/bench/sweep_program.py
 
 What fails is answered by {"error": "ValueError: ..."}, and the process goes on.
 """
@@ -69,7 +69,7 @@ def _answer(system: str, request: dict[str, Any], prepared: dict[str, Timed]) ->
         call()  # caches and threads as they are after a pause
         return {"seconds": [_seconds(call) for _ in range(request["calls"])]}
     if what == "sweep":
-        from experiments.bench.sweep import run
+        from experiments.bench.sweep_program import run
 
         return run(system, **request)
     raise ValueError(f"unknown request {what!r}")

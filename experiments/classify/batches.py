@@ -9,8 +9,6 @@ import numpy as np
 
 from rnnjax.data.ragged import Ragged, concatenate
 
-PORTIONS = 20  # an epoch is trained in so many, at most: progress and Ctrl-C between
-
 
 class Part(NamedTuple):
     """Examples of one split."""

@@ -1,273 +1,35 @@
-"""python -m experiments.classify PRESET [--set KEY=VALUE ...]: text classification with recurrent networks.
+"""python -m experiments.classify PRESET [--setting VALUE ...]: text classification with recurrent networks.
 
 IMDB and AG News as published systems did them (--list), or any data set on the Hugging Face Hub or in a CSV, TSV or
 Parquet file with a text and a label column:
 
     python -m experiments.classify imdb-keras --seeds 3
-    python -m experiments.classify imdb-keras --set dataset=my.csv split=0.8/0.1/0.1 label_column=stars readout=softmax
+    python -m experiments.classify imdb-keras --dataset my.csv --split 0.8/0.1/0.1 --label-column stars
     python -m experiments.classify imdb-keras --text "A film to forget." "I laughed and cried."
 """
 
-import argparse
-import dataclasses
 import sys
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments.classify.prepare import Prepared, prepare
-from experiments.classify.presets import PRESETS, Settings
-from experiments.classify.training import Program, Run, classify, make_program, tokens_read, train
-from experiments.shared.cells import variant
-from experiments.shared.fit import resumable
-from experiments.shared.looks import style
-from experiments.shared.numbers import figure, markdown
-from experiments.shared.provenance import provenance
-from experiments.shared.results import record, replace
+from experiments.classify.settings import PRESETS, Options
+from experiments.shared.command_line import Command, Given
 from experiments.shared.start import start
-from rnnjax.errors import unknown
 
-FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
-CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
-FALL = 0.05  # of validation accuracy, that is reported
-TEXT = """Texts in, one class out. Presets with the name of a published system have its sizes, data and number of
-epochs; those that end in "-best" have the same sizes and data, and free choice of the rest. Where a preset has a
-validation set, it chose the epoch; otherwise the last one counts. The test set chooses nothing. What follows a preset's
-name was changed on the command line. `classify_presets.py` holds all settings."""
-
-FALLS = f"""Where validation accuracy fell by {FALL} or more from one evaluation to the next, the largest gradient norm
-in between is set beside the median of this run's other epochs, with the number of epochs that had as large a one and no
-fall. The gradient of a tanh network explodes where the product of its Jacobians does (Pascanu, Mikolov & Bengio 2013,
-arXiv:1211.5063, section 2), and with a constant learning rate the steps it makes are not small ones; that falls come of
-it takes both, a norm above the others and few epochs with as large a one and no fall. imdb-packed-best has `clip_norm`
-and a learning rate that goes to zero."""
+COMMAND = Command("python -m experiments.classify", __doc__, Options, PRESETS, "imdb-keras")
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m experiments.classify",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("preset", nargs="?", default="imdb-keras", help="(default imdb-keras); --list shows all")
-    p.add_argument("--list", action="store_true", help="list the presets with their settings")
-    several = {"nargs": "+", "default": [], "action": "extend"}
-    p.add_argument("--set", **several, metavar="KEY=VALUE", help="set a field of the preset; --list shows them")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="how many (default 1)")
-    p.add_argument("--first-seed", type=int, default=0, metavar="N", help="to go on after those there are (default 0)")
-    p.add_argument("--text", nargs="+", default=[], metavar="TEXT", help="texts to classify once trained")
-    p.add_argument("--out", metavar="DIR", help="write runs.csv, curves, plots and README.md there")
-    p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
-    return p
+def run(console: Console, given: Given, argv: Sequence[str]) -> None:
+    """Prepare, train a classifier for each seed, record and classify where asked."""
+    from experiments.classify import program
+
+    program.run(console, given, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, parser(), argv)
-
-
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    if args.list:
-        list_presets(console)
-        return
-    for name, value, least in (("seeds", args.seeds, 1), ("first-seed", args.first_seed, 0)):
-        if value < least:
-            raise ValueError(f"--{name} {value} must be at least {least}")
-    label, settings = settings_of(args.preset, args.set)
-    prepared = prepare(settings, args.data_dir)
-    sizes = {name: len(part.labels) for name, part in prepared.parts.items()}
-    console.print(
-        f"{label}: {sizes['train']:,} training, {sizes['validation']:,} validation, {sizes['test']:,} test texts, "
-        f"{prepared.vocabulary.size:,} ids, padded to {', '.join(map(str, prepared.boundaries))}; "
-        f"{prepared.seconds:.1f} s of preparation"
-    )
-    program = make_program(prepared)
-    console.print(f"{label}: {program.compile_seconds:.1f} s of compilation", markup=False)
-    config = {**plain(settings), "data_dir": args.data_dir, "sizes": sizes}
-    with resumable("classify", config) as folder_of:
-        runs = []
-        for seed in range(args.first_seed, args.first_seed + args.seeds):
-            one = train(prepared, program, seed, console, f"{label}, seed {seed}", folder_of(seed), config)
-            runs.append(one)
-            test = one.scores["test"]
-            console.print(
-                f"{label}, seed {seed}: test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f} "
-                f"({sizes['test']:,} texts); {one.fitted.seconds:.1f} s of training",
-                markup=False,
-            )
-        if args.out:
-            console.print(f"recorded: {write(Path(args.out), label, prepared, program, runs, argv)}")
-    if args.text:
-        for text, (name, share) in zip(args.text, classify(prepared, runs[0].params, args.text), strict=True):
-            console.print(f"{name} ({share:.0%}): {text}", markup=False)
-
-
-def list_presets(console: Console) -> None:
-    defaults = Settings()
-    for name, settings in PRESETS.items():
-        own = [f"{k}={v}" for k, v in plain(settings).items() if v != getattr(defaults, k)]
-        console.print(f"{name}\n    {' '.join(own)}", markup=False)
-    console.print("the rest, and what --set takes:", markup=False)
-    console.print("    " + " ".join(f"{k}={v}" for k, v in plain(defaults).items()), markup=False)
-
-
-def settings_of(preset: str, changes: Sequence[str]) -> tuple[str, Settings]:
-    """The label of a preset with changes, and its settings."""
-    if preset not in PRESETS:
-        raise ValueError(unknown("preset", preset, PRESETS))
-    values = dict(parse(change) for change in changes)
-    label = " ".join([preset, *(f"{k}={v}" for k, v in values.items())])
-    return label, dataclasses.replace(PRESETS[preset], **values)
-
-
-def parse(change: str) -> tuple[str, Any]:
-    """("hidden_size", 64) from "hidden_size=64", in the type of the field."""
-    name, equals, text = change.partition("=")
-    if not equals:
-        raise ValueError(f"--set takes KEY=VALUE, got {change!r}")
-    if name not in FIELDS:
-        raise ValueError(unknown("setting", name, FIELDS))
-    kind = FIELDS[name].type
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name}={text!r}; allowed: true, false")
-        return name, text.lower() == "true"
-    try:
-        return name, kind(text)
-    except ValueError:
-        raise ValueError(f"{name}={text!r} is not {'a whole number' if kind is int else 'a number'}") from None
-
-
-def plain(settings: Settings) -> dict[str, Any]:
-    """As JSON holds them."""
-    return {k: str(v) if v == float("inf") else v for k, v in dataclasses.asdict(settings).items()}
-
-
-# --- the record -------------------------------------------------------------------------------------------------------
-
-
-def write(
-    folder: Path, label: str, prepared: Prepared, program: Program, runs: Sequence[Run], argv: Sequence[str]
-) -> Path:
-    """runs.csv, curves.csv, a plot of this preset, README.md."""
-    settings = prepared.settings
-    sizes = {name: len(part.labels) for name, part in prepared.parts.items()}
-    shown = " ".join([variant(settings.cell).split(":")[-1], "bidirectional" * settings.bidirectional]).strip()
-    common = {
-        "preset": label,
-        "dataset": settings.dataset,
-        "cell": shown,
-        "num_train": sizes["train"],
-        "num_validation": sizes["validation"],
-        "num_test": sizes["test"],
-        "num_params": runs[0].num_params,
-        "num_layers": settings.num_layers,
-        "hidden_size": settings.hidden_size,
-        "embedding_size": settings.embedding_size,
-        "batch_size": settings.batch_size,
-        "num_epochs": settings.num_epochs,
-        "learning_rate": settings.learning_rate,
-        "prepare_seconds": round(prepared.seconds, 2),
-        "compile_seconds": round(program.compile_seconds, 2),
-        **provenance("experiments.classify", argv),
-    }
-    rows, curves = [], []
-    for one in runs:
-        chosen = one.fitted.best_entry
-        own = {
-            "seed": one.seed,
-            "wall_seconds": round(one.fitted.seconds, 2),
-            "diverged": one.fitted.diverged,
-        }
-        found = [("accuracy", "test", one.scores["test"]["accuracy"]), ("loss", "test", one.scores["test"]["loss"])]
-        if "validation" in one.scores:
-            found.append(("accuracy", "validation", one.scores["validation"]["accuracy"]))
-            found.append(("epoch chosen", "validation", epoch_of(settings, one, chosen)))
-        total = one.fitted.seconds + program.compile_seconds + prepared.seconds
-        found.append(("seconds, with preparation and compilation", "train", round(total, 1)))
-        if prepared.table is not None:
-            found.append(("share of vocabulary with a vector", "train", prepared.covered))
-        if one.seed == 0:
-            found += [(name, "train", value) for name, value in tokens_read(prepared).items()]
-        rows += [{**common, **own, "metric": m, "split": s, "value": float(v)} for m, s, v in found]
-        for entry in one.fitted.history:
-            values = {k: v for k, v in entry.items() if k not in ("chunk", "score")}
-            epoch = epoch_of(settings, one, entry)
-            curves += [
-                {"preset": label, "seed": one.seed, "epoch": epoch, "quantity": k, "value": v}
-                for k, v in values.items()
-            ]
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
-    text = "\n\n".join([TEXT, *falls(kept)])
-    return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
-
-
-def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
-    per_epoch = max(e["chunk"] for e in one.fitted.history) / settings.num_epochs
-    return round(entry["chunk"] / per_epoch, 3)
-
-
-def falls(curves: pd.DataFrame) -> list[str]:
-    """Paragraphs on every fall of validation accuracy from one evaluation to the next, and the gradient beside it."""
-    lines = []
-    for (preset, seed), rows in curves.groupby(["preset", "seed"]):
-        by_epoch = rows.pivot(index="epoch", columns="quantity", values="value")
-        if "validation_accuracy" not in by_epoch:
-            continue
-        accuracy, norm = by_epoch["validation_accuracy"], by_epoch["gradient_norm"]
-        before = accuracy.shift()
-        fell = before - accuracy >= FALL
-        for epoch in accuracy.index[fell]:
-            values = (before[epoch], accuracy[epoch], norm[epoch], norm.drop(epoch).median())
-            lines.append([preset, seed, epoch, *map(figure, values), (norm[~fell] >= norm[epoch]).sum()])
-    if not lines:
-        return []
-    columns = ("preset", "seed", "epoch", "accuracy before", "after", "largest norm", "median of others", "no fall")
-    return [FALLS, markdown(columns, lines)]
-
-
-def keep_curves(path: Path, new: pd.DataFrame) -> pd.DataFrame:
-    """All curves there are now: those of a preset and seed replace its older ones."""
-    if path.exists():
-        new = replace(pd.read_csv(path), new, ["preset", "seed"])
-    new.to_csv(path, index=False)
-    return new
-
-
-def plot_all(folder: Path, curves: pd.DataFrame) -> dict[str, str]:
-    """Validation accuracy and gradient norm by epoch of the presets trained for several; names and captions."""
-    several = curves.groupby("preset")["epoch"].nunique()
-    presets = [name for name in several.index[several > 1]]
-    shown = curves[curves["preset"].isin(presets) & (curves["quantity"] == "validation_accuracy")]
-    if shown.empty:
-        return {}
-    looks = style(sorted(shown["preset"].unique()))
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
-    axes = figure.subplots(2, sharex=True)
-    panels = (("validation_accuracy", "validation accuracy"), ("gradient_norm", "largest gradient norm"))
-    for axis, (quantity, title) in zip(axes, panels, strict=True):
-        for preset, look in looks.items():
-            rows = curves[(curves["preset"] == preset) & (curves["quantity"] == quantity)]
-            for i, (_, seed) in enumerate(rows.groupby("seed")):
-                name = textwrap.shorten(preset, 40, placeholder=" …") if i == 0 else None
-                axis.plot(seed["epoch"], seed["value"], **look, markersize=3.5, linewidth=1.2, label=name)
-        axis.set_ylabel(title)
-        axis.grid(color="0.92", linewidth=0.7)
-    axes[1].set_yscale("log")
-    axes[1].set_xlabel("epoch")
-    axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(folder / "by_epoch.png", dpi=144)
-    caption = (
-        "Validation accuracy, and the largest norm of the gradient (before any clipping) since the last evaluation."
-    )
-    return {"by_epoch.png": f"{caption} One line a seed."}
+    return start(run, COMMAND, argv)
 
 
 if __name__ == "__main__":

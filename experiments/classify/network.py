@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.classify.presets import Settings
+from experiments.classify.settings import Settings
 from experiments.shared.cells import build_cell
 from rnnjax.wrappers.dropout import dropout
 from rnnjax.wrappers.layers import bidirectional, stack

@@ -1,4 +1,4 @@
-"""Texts and labels as arrays: settings checked, data read, split, cut and sorted into buckets."""
+"""Texts and labels as arrays: data read, split, cut and sorted into buckets."""
 
 import time
 from collections.abc import Callable
@@ -7,32 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.classify.batches import PORTIONS, Part
+from experiments.classify.batches import Part
 from experiments.classify.network import make_network
-from experiments.classify.presets import Settings
+from experiments.classify.settings import Settings, split_sizes
 from rnnjax.data.ragged import Ragged, make_buckets, take, truncate
 from rnnjax.data.texts import Texts, load_texts, split_of
-from rnnjax.data.tokens import TOKENIZERS, Tokens, tokenise
+from rnnjax.data.tokens import Tokens, tokenise
 from rnnjax.data.vocabulary import Vocabulary, build_vocabulary, encode_all
 from rnnjax.data.word_vectors import ppmi_svd, read_vectors, table_for
-from rnnjax.errors import unknown
 from rnnjax.files import user_cache
-from rnnjax.models.model import OUTPUTS
-from rnnjax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 SPLIT_SEED = 0  # the split is the same for every seed
-CHOICES = {
-    "tokenizer": tuple(TOKENIZERS),
-    "keep": ("first", "last"),
-    "batching": ("buckets", "random"),
-    "pad": ("after", "before"),
-    "embedding_init": ("uniform", "normal"),
-    "pooling": tuple(name for name in OUTPUTS if name != "all"),
-    "readout": ("softmax", "sigmoid"),
-    "loss": ("cross_entropy", "squared_error"),
-    "optimizer": tuple(OPTIMIZERS),
-    "schedule": SCHEDULES,
-}
 
 
 class Prepared(NamedTuple):
@@ -48,54 +33,13 @@ class Prepared(NamedTuple):
     seconds: float
 
 
-def check(settings: Settings) -> None:
-    """Raise ValueError for settings that do not fit, before anything is loaded."""
-    for field, allowed in CHOICES.items():
-        if getattr(settings, field) not in allowed:
-            raise ValueError(unknown(field, getattr(settings, field), allowed))
-    for field in ("num_buckets", "embedding_size", "hidden_size", "num_layers", "batch_size", "num_epochs"):
-        if getattr(settings, field) < 1:
-            raise ValueError(f"{field}={getattr(settings, field)} must be at least 1")
-    if settings.masked and settings.pad == "before":
-        raise ValueError("pad=before with masked=true: a network that stops at the end of a text needs it at the front")
-    if settings.readout == "softmax" and settings.num_outputs == 1:
-        raise ValueError(
-            "readout=softmax with num_outputs=1: the softmax of one number is 1 whatever it is, so nothing can be "
-            "learnt; use readout=sigmoid for one output, or two outputs"
-        )
-    if not 0 <= settings.dropout_words < 1:
-        raise ValueError(f"dropout_words={settings.dropout_words} must lie in [0, 1)")
-    if PORTIONS % settings.evals_per_epoch:
-        raise ValueError(f"evals_per_epoch={settings.evals_per_epoch} must divide {PORTIONS}")
-    split_sizes(settings)
-    make_network(settings)
-
-
-def split_sizes(settings: Settings) -> list[float] | None:
-    """The sizes of training, validation and test that a split names; None for the official one."""
-    if settings.split == "official":
-        return None
-    words = settings.split.split("/")
-    try:
-        sizes = [float(word) if "." in word else int(word) for word in words]
-    except ValueError:
-        sizes = []
-    if len(sizes) != 3 or sizes[0] <= 0 or sizes[1] < 0 or sizes[2] <= 0:
-        raise ValueError(
-            f"split={settings.split!r} is not 'official', nor sizes of training, validation and test such as "
-            "34000/6000/10000 or 0.67/0/0.33"
-        )
-    shares = any(isinstance(size, float) for size in sizes)
-    return [float(size) for size in sizes] if shares else sizes
-
-
-def prepare(settings: Settings, data_dir: str | None = None) -> Prepared:
+def prepare(settings: Settings, data_dir: Path | None = None) -> Prepared:
     """Load, split, tokenise, number; vocabulary and word vectors come from the training texts alone.
 
     Raises:
-      ValueError: whatever is wrong with settings or data, with what is allowed.
+      ValueError: whatever is wrong with the cell or the data, with what is allowed.
     """
-    check(settings)
+    make_network(settings)
     started = time.perf_counter()
     texts, bounds = _load(settings, data_dir)
     tokens = tokenise(texts.texts, settings.tokenizer, user_cache())
@@ -117,7 +61,7 @@ def prepare(settings: Settings, data_dir: str | None = None) -> Prepared:
     )
 
 
-def _load(settings: Settings, data_dir: str | None) -> tuple[Texts, int | None]:
+def _load(settings: Settings, data_dir: Path | None) -> tuple[Texts, int | None]:
     """All texts, and where the official test split begins."""
     columns = {"text_column": settings.text_column, "label_column": settings.label_column}
     is_file = Path(settings.dataset).suffix.lower() in (".csv", ".tsv", ".parquet")

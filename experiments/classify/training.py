@@ -13,10 +13,10 @@ import numpy as np
 import optax
 from rich.console import Console
 
-from experiments.classify.batches import PORTIONS, Part, Segment, cut, joined, on_device, segments
+from experiments.classify.batches import Part, Segment, cut, joined, on_device, segments
 from experiments.classify.network import logits_of, losses, make_network, num_outputs
 from experiments.classify.prepare import SPLIT_SEED, Prepared
-from experiments.classify.presets import Settings
+from experiments.classify.settings import PORTIONS, Settings
 from experiments.shared.fit import Fitted, fit
 from rnnjax.compiling import compiler_options, run_once_options
 from rnnjax.data.ragged import PADDING, padded_tokens, truncate

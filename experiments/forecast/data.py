@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.forecast.settings import SINE_PERIOD
 from rnnjax.errors import unknown
 
 # International airline passengers, thousands a month, January 1949 to December 1960, a row a year (Box & Jenkins 1970,
@@ -26,7 +27,7 @@ AIRLINE = (
 )
 # fmt: on
 
-SINE_PERIOD, SINE_NOISE, SINE_LENGTH = 25, 0.2, 600
+SINE_NOISE, SINE_LENGTH = 0.2, 600
 
 
 class Series(NamedTuple):

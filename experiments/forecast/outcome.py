@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments.forecast import scores
 from experiments.forecast.data import Series
-from experiments.forecast.presets import Settings
 from experiments.forecast.rolling import NetworkForecasts, Rolling
+from experiments.forecast.settings import Settings
 
 COVERAGE = 0.9  # of prediction intervals
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.gradients.settings import NUM_CHUNKS, SEQ_LEN
 from experiments.shared.cells import build_cell, parse_cell
 from rnnjax.cell import Array, Cell
 from rnnjax.compiling import apart_options, run_once_options
@@ -48,7 +49,6 @@ LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of Jacobians
 GATE_STEPS = 40  # by which the gates that keep are found
 NUM_BINS = 20
 NUM_REACH = 1024  # sequences of each seed that the reach is measured on
-NUM_CHUNKS = 10  # in which training is looked at
 NUM_VALIDATION = 200
 BEFORE, AFTER = "at initialisation", "after training"
 
@@ -58,7 +58,7 @@ class Setting:
     """What all cells are measured on."""
 
     hidden_size: int = 64
-    seq_len: int = 500  # steps, or the task's lag
+    seq_len: int = SEQ_LEN  # steps, or the task's lag
     num_seeds: int = 3
     num_examples: int = 8
     inputs: str = "normal"

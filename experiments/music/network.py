@@ -6,7 +6,6 @@ over the keys k of each frame and all N predicted frames, which are all of every
 up for the fact that so few keys are down: inputs are INPUT_SCALE or 0, and b begins at the log-odds of each key.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from experiments.music.settings import Settings
 from experiments.shared.cells import build_cell
 from rnnjax.cell import Array, Cell
 from rnnjax.compiling import run_once_options
@@ -31,22 +31,6 @@ INPUT_SCALE = 5.0  # one over the standard deviation of a key that is down in 4 
 NATS, NATS_BY_PIECE = "nats per frame", "nats per frame, mean over pieces"
 NUM_WIDTHS = 2  # how many shapes of training batches are compiled
 EVAL_BATCH_SIZE = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """A network and its training."""
-
-    cell: str = "lstm"
-    hidden_size: int = 140
-    num_layers: int = 2
-    dropout: float = 0.4  # of every layer's outputs, one mask a sequence
-    recurrent_dropout: float = 0.2  # of what recurrent matrices see
-    optimizer: str = "adam"
-    learning_rate: float = 0.01  # at first; falls to 0 along half a cosine
-    clip_norm: float = 5.0
-    batch_size: int = 8
-    epochs: int = 20
 
 
 class Program(NamedTuple):

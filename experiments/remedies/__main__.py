@@ -4,6 +4,6 @@ from experiments.shared.begin import begin
 
 begin()
 
-from experiments.remedies.reading import main  # noqa: E402
+from experiments.remedies.main import main  # noqa: E402
 
 sys.exit(main())

@@ -1,13 +1,7 @@
-"""python -m experiments.remedies [DIR]: rank the remedies; does reach at the start predict what is learnt?
+"""Remedies ranked, and whether reach at the start predicts what is learnt."""
 
-Reads the runs of the sweep `remedies`; writes remedies.md and reach_and_success.png beside them.
-"""
-
-import argparse
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +11,9 @@ from matplotlib.transforms import Bbox
 from rich.console import Console
 from scipy import stats
 
+from experiments.remedies.options import Options
 from experiments.shared.numbers import figure, horizon_text, markdown
 from experiments.shared.provenance import command
-from experiments.shared.start import start
 from experiments.sweep.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
 from experiments.sweep.table import KEYS, best_rows, read_runs, summary
 
@@ -129,8 +123,9 @@ def _annotate(axis, names: list[tuple[str, float, float]]) -> None:
             axis.annotate(name, (x, y), fontsize=size, xytext=(3, 2), textcoords="offset points", color="0.3")
 
 
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    folder = Path(args.folder)
+def run(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Rank the remedies of a folder."""
+    folder = options.folder
     runs = read_runs(folder)
     cells = settings(runs)
     found = {when: correlation(cells, reach) for reach, when in REACHES.items()}
@@ -159,18 +154,3 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     (folder / "remedies.md").write_text(text, encoding="utf-8")
     scatter(cells, found["at the start"]).savefig(folder / "reach_and_success.png", dpi=144)
     console.print(f"{folder / 'remedies.md'}, {folder / 'reach_and_success.png'}")
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.remedies", description=__doc__.splitlines()[0])
-    p.add_argument("folder", nargs="?", default="results/remedies", metavar="DIR", help="default results/remedies")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input."""
-    return start(run, parser(), argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

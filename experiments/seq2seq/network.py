@@ -1,6 +1,5 @@
-"""Encoder-decoders for the tasks of seq2seq_tasks.py: settings, compiled training and decoding, data, accuracies."""
+"""Encoder-decoders for the tasks of tasks.py: compiled training and decoding, data, accuracies."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from experiments.seq2seq.settings import Settings
 from experiments.seq2seq.tasks import (
     TEST,
     VALIDATION,
@@ -28,29 +28,8 @@ from rnnjax.training.optimizers import Hyper, make_optimizer, make_schedule
 from rnnjax.wrappers.dropout import dropout
 from rnnjax.wrappers.layers import bidirectional
 
-CHUNK = 100  # steps between evaluations
 PER_LENGTH = 200  # held-out sources of each length
 DECODINGS = ("greedy", "beam")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """An encoder-decoder and its training."""
-
-    encoder: str = "lstm"
-    decoder: str = "lstm"
-    bidirectional: bool = False  # the encoder
-    hidden_size: int = 128
-    embedding_size: int = 64
-    attention: str = "general"
-    dropout: float = 0.0  # of the outputs of encoder and decoder, one mask a sequence
-    optimizer: str = "adam"
-    learning_rate: float = 3e-3  # at first; falls to 0 along half a cosine
-    clip_norm: float = 1.0
-    batch_size: int = 64
-    num_steps: int = 1500
-    num_train: int = 100_000  # examples, short ones among them more than once
-    beam_width: int = 4
 
 
 class Held(NamedTuple):

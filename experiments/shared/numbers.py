@@ -2,22 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: infinities as text."""
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return value
-
 
 _LARGE = 1e100  # stands for infinity while resampling, so that no infinity is subtracted from another
 

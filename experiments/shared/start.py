@@ -1,28 +1,29 @@
 """How every program begins and ends: devices, errors in one line, Ctrl-C."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
-import jax
 from rich.console import Console
 
-from rnnjax.files import user_cache
+from experiments.shared.command_line import Command, Commands
 
 LOG_WIDTH = 160  # where there is no terminal
 COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
 
 
 def start(
-    run: Callable[[Console, argparse.Namespace, list[str]], None],
-    parser: argparse.ArgumentParser,
+    run: Callable[[Console, Any, list[str]], None],
+    command: Command | Commands,
     argv: Sequence[str] | None = None,
     *,
     threads_per_core: int = 1,
 ) -> int:
-    """Parse the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+    """Read the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+
+    JAX is imported once the command line has been read, so that --help, --list and mistakes are answered at once.
 
     Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
     default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
@@ -31,7 +32,13 @@ def start(
     `apart_options`, which keep an operation on one thread; what is left of the cost there has not been measured.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = parser.parse_args(argv)
+    try:
+        given = command.read(argv)
+    except ValueError as error:
+        return complain(error)
+
+    import jax
+
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
     jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
@@ -41,18 +48,27 @@ def start(
         jax.config.update("jax_num_cpu_devices", num_cores())
     keep_compiled()
     try:
-        run(console, args, argv)
+        run(console, given, argv)
         return 0
     except (ValueError, OSError) as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
+        return complain(error)
     except KeyboardInterrupt:
         console.print("\nstopped; what is finished is kept, and the same command goes on from here")
         return 130
 
 
+def complain(error: Exception) -> int:
+    """Tell of bad input on stderr, in its own words; the exit code."""
+    Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    return 2
+
+
 def keep_compiled() -> None:
     """Programs that took a second to compile are kept in the user's cache, unless JAX was told where to keep them."""
+    import jax
+
+    from rnnjax.files import user_cache
+
     if jax.config.jax_compilation_cache_dir is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(user_cache() / "compiled"))
         jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)

@@ -4,6 +4,6 @@ from experiments.shared.begin import begin
 
 begin()
 
-from experiments.start_map.reading import main  # noqa: E402
+from experiments.start_map.main import main  # noqa: E402
 
 sys.exit(main())

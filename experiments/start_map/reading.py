@@ -1,14 +1,7 @@
-"""The maps of `python -m experiments.sweep start_map`: share solved by the biases a network starts from.
+"""Share solved by the biases a network starts from: the map, and what it shows in a sentence."""
 
-python -m experiments.start_map results/start_map     draws start_map.png and says in a sentence what it shows
-
-Reads runs.csv, and reach.csv where `python -m experiments.sweep.reach DIR` has written one.
-"""
-
-import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +18,8 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from experiments.shared.numbers import wilson
-from experiments.shared.start import start
 from experiments.start_map import GRU, LSTM, NFG
+from experiments.start_map.options import Options
 from experiments.sweep.reach import read_reach
 from experiments.sweep.table import KEYS, best_rows, outcomes, read_runs
 
@@ -205,27 +198,8 @@ def write_start_map(folder) -> tuple[Path, str]:
     return folder / PLOT, sentence(found)
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m experiments.start_map",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("folder", metavar="DIR", help="a results folder of the start_map sweep")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input."""
-    return start(run, parser(), argv)
-
-
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    path, text = write_start_map(args.folder)
+def run(console: Console, options: Options) -> None:
+    """Draw the map, and say the sentence."""
+    path, text = write_start_map(options.folder)
     console.print(text, markup=False)
     console.print(f"{path}", markup=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

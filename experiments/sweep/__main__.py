@@ -4,6 +4,6 @@ from experiments.shared.begin import begin
 
 begin()
 
-from experiments.sweep.main import main  # noqa: E402
+from experiments.sweep.command import main  # noqa: E402
 
 sys.exit(main())

@@ -1,12 +1,12 @@
 """A sweep as the command line changes it: --set, --axis, --cell and --seeds."""
 
-import argparse
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.shared.cells import with_options
+from experiments.sweep.settings import Options
 from experiments.sweep.spec import FIELDS, FIRST_REPORT_SEED, Sweep, parse_field
 
 OF_A_CELL = (
@@ -16,7 +16,7 @@ OF_A_CELL = (
 )  # where a mapping sets these with its cell, another cell needs its own
 
 
-def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
+def adjusted(sweep: Sweep, options: Options) -> Sweep:
     """The sweep with --set, --axis, --cell and --seeds applied.
 
     A cell is one more value of the axis that holds the cells; where that holds mappings (a label and a cell, or a cell
@@ -28,8 +28,8 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
         with settings of their own.
     """
     base, axes = sweep.base, dict(sweep.axes)
-    axis_texts = [_key_and_values(text, "--axis") for text in args.axis]
-    set_texts = [(key, value) for key, (value,) in (_key_and_values(text, "--set", most=1) for text in args.set)]
+    axis_texts = [_key_and_values(text, "--axis") for text in options.axis]
+    set_texts = [(key, value) for key, (value,) in (_key_and_values(text, "--set", most=1) for text in options.set)]
     for key, values in axis_texts:
         if key in FIELDS:
             parsed = [parse_field(key, value) for value in values]
@@ -53,17 +53,17 @@ def adjusted(sweep: Sweep, args: argparse.Namespace) -> Sweep:
         if key not in FIELDS:
             cells = _plain_cells(axes, base.cell, f"{key}={','.join(values)}")
             axes["cell"] = [with_options(cell, {key: value}) for cell in cells for value in values]
-    for cell in args.cell:
+    for cell in options.cell:
         holder = _holder(axes, "cell") or "cell"
         axes[holder] = [*axes.get(holder, [base.cell]), *_one_more(sweep, axes.get(holder, ()), cell)]
     report_seeds = sweep.report_seeds
-    if args.seeds is not None:
-        num_choosing, num_reporting = _counts(args.seeds)
+    if options.seeds is not None:
+        num_choosing, num_reporting = _counts(options.seeds)
         axes["seed"] = range(num_choosing)
         report_seeds = range(FIRST_REPORT_SEED, FIRST_REPORT_SEED + num_reporting)
     new = dataclasses.replace(sweep, base=base, axes=axes, report_seeds=report_seeds)
-    changes = [f"--set {text}" for text in args.set]
-    changes += [f"--axis {text}" for text in args.axis if not text.startswith("seed=")]
+    changes = [f"--set {text}" for text in options.set]
+    changes += [f"--axis {text}" for text in options.axis if not text.startswith("seed=")]
     return _another(new, changes) if changes else new
 
 

@@ -1,10 +1,6 @@
-"""python -m experiments.sweep [NAME]: run a sweep, or go on with it, and leave a table."""
+"""A sweep planned and executed."""
 
-import argparse
 import dataclasses
-import importlib
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,84 +14,31 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 from rich.table import Table
 
 from experiments.shared.provenance import command
-from experiments.shared.start import start
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.folder import Folder
+from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
 from experiments.sweep.run import run
+from experiments.sweep.settings import Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.stages import plan_report, report_trials
 from experiments.sweep.table import live_table
-from rnnjax.errors import unknown
 
-DEFAULT = "lstm_gates"
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
 
-SWEEPS = (
-    "lstm_gates",
-    "forget_bias",
-    "gru_gates",
-    "zoo",
-    "mnist_pixels",
-    "remedies",
-    "start_map",
-    "state_tracking",
-)  # each a file of this folder that holds a SWEEP
-
-
-def load(name: str) -> Sweep:
-    """The SWEEP of this name."""
-    if name not in SWEEPS:
-        raise ValueError(unknown("sweep", name, SWEEPS))
-    return importlib.import_module(f"experiments.{name}").SWEEP
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__, allow_abbrev=False)
-    p.add_argument("name", nargs="?", default=DEFAULT, help=f"the sweep to run (default {DEFAULT}); --list shows all")
-    p.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
-    p.add_argument("--dry-run", action="store_true", help="show the trials, their number and a cost estimate, and stop")
-    p.add_argument("--full", action="store_true", help="at the size that is reported, not the quick one")
-    several = {"nargs": "+", "default": [], "action": "extend"}
-    set_help = "set a field of every trial, or an option of every cell"
-    p.add_argument("--set", **several, metavar="KEY=VALUE", help=set_help)
-    axis_help = "run every one of these values, in place of the axis of that name"
-    p.add_argument("--axis", **several, metavar="KEY=V1,V2", help=axis_help)
-    cell_help = "one more cell in the table: a name, or my_module:my_factory; options as in lstm:forget_bias=2"
-    p.add_argument("--cell", action="append", default=[], metavar="CELL", help=cell_help)
-    seeds_help = "seeds 0..C-1; with R, these choose the learning rates, and seeds 1000..1000+R-1 report at those"
-    p.add_argument("--seeds", metavar="C[,R]", help=seeds_help)
-    p.add_argument("--out", metavar="DIR", help="results folder (default results/NAME-quick, with --full results/NAME)")
-    p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run_sweep, parser(), argv, threads_per_core=4)
-
-
-def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    if args.list:
-        list_sweeps(console)
-        return
-    sweep = load(args.name)
-    sweep = adjusted(sweep.at_full_size() if args.full else sweep, args)
-    folder = Folder(args.out or os.path.join("results", args.name if args.full else f"{args.name}-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
-    if args.dry_run:
+def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Plan a sweep, and show the plan or execute it."""
+    sweep = load(options.sweep)
+    sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
+    folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
+    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
+    if options.dry_run:
         show_plan(console, sweep, planned, folder.runs())
         return
     folder.prepare(sweep, command("experiments.sweep", argv))
     execute(console, sweep, planned, folder)
-
-
-def list_sweeps(console: Console) -> None:
-    for name in SWEEPS:
-        sweep = load(name)
-        console.print(f"[bold]{name}[/bold]  ({len(sweep.trials())} trials, more with --full)\n    {sweep.question}")
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:
@@ -193,7 +136,3 @@ def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataF
                 left = timedelta(seconds=round((now - started) / reached * (total - reached)))
                 where = "finished" if progress.finished else f"step {progress.step}"
                 console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ class Plan:
         return 6.0 + 6.0 * sequences * task.num_steps * one.num_params / 4e10
 
 
-def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: str | None = None) -> Plan:
+def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: Path | None = None) -> Plan:
     """Check every trial of a sweep before anything runs, and group those that are not finished.
 
     Of a sweep of two stages this is the first; see `stages.plan_report` for the second.

@@ -7,11 +7,12 @@ reach.csv has a row per task, lag, variant and seed: what `rnnjax.gradients.grad
 Variants that compute the same share one compiled program; the lstm_gates sweep takes some minutes on two cores.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ import pandas as pd
 from rich.console import Console
 from scipy import stats
 
+from experiments.shared.command_line import Command
 from experiments.shared.numbers import figure
+from experiments.shared.settings import Checked, Mark, Metavar, Size
 from experiments.shared.start import start
 from experiments.sweep.plan import Group, group, network
 from experiments.sweep.spec import Trial
@@ -160,44 +163,42 @@ def verdict(line: pd.Series) -> str:
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m experiments.sweep.reach",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("folder", metavar="DIR", help="a results folder of a sweep")
-    p.add_argument("--judge", action="store_true", help="set reach.csv beside the share solved, and measure nothing")
-    p.add_argument("--seeds", type=int, default=NUM_SEEDS, metavar="N", help="seeds 0..N-1 (default %(default)s)")
-    return p
+@dataclass(frozen=True)
+class Options(Checked):
+    """What is measured."""
+
+    folder: Annotated[Path, Metavar("DIR"), Mark.PLACE, "a results folder of a sweep"]
+    judge: Annotated[bool, "set reach.csv beside the share solved, and measure nothing"] = False
+    seeds: Annotated[Size, "seeds 0..N-1"] = NUM_SEEDS
+
+
+COMMAND = Command("python -m experiments.sweep.reach", __doc__, Options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, parser(), argv)
+    return start(lambda console, given, argv: run(console, given.options, argv), COMMAND, argv)
 
 
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    if args.seeds < 1:
-        raise ValueError(f"--seeds {args.seeds} must be at least 1")
-    runs = read_runs(args.folder, RUN)
-    path = Path(args.folder) / FILE
-    if not args.judge:
+def run(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Measure, and set the reach beside the share solved."""
+    runs = read_runs(options.folder, RUN)
+    path = options.folder / FILE
+    if not options.judge:
         trials, refused = variants(runs)
         if not trials:
-            raise ValueError(f"{args.folder} holds no cell of this library on a synthetic task")
+            raise ValueError(f"{options.folder} holds no cell of this library on a synthetic task")
         rows: list[dict] = []
-        for one, more in measured(trials, args.seeds):
+        for one, more in measured(trials, options.seeds):
             rows += more
-            console.print(f"{len(rows) // args.seeds} of {len(trials)}: {one.title}", markup=False)
+            console.print(f"{len(rows) // options.seeds} of {len(trials)}: {one.title}", markup=False)
         pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False, float_format="%.5g")
         console.print(f"one row per task, lag, variant and seed: {path}")
         if refused:
             console.print(f"not measured: {', '.join(refused)}", markup=False)
-    reach = read_reach(args.folder)
+    reach = read_reach(options.folder)
     if reach is None:
-        raise ValueError(f"{args.folder} holds no {FILE}; run this without --judge first")
+        raise ValueError(f"{options.folder} holds no {FILE}; run this without --judge first")
     for _, line in judged(beside_outcomes(runs, reach)).iterrows():
         console.print(verdict(line), markup=False)
 

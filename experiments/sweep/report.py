@@ -3,14 +3,20 @@
 python -m experiments.sweep.report DIR draws the plots and writes DIR/README.md again.
 """
 
-import argparse
 import datetime
 import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
+from experiments.shared.command_line import Command
 from experiments.shared.numbers import figure, rough
+from experiments.shared.settings import Checked, Mark, Metavar
+from experiments.shared.start import start
 from experiments.sweep.contrasts import contrasts, contrasts_table
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
@@ -223,15 +229,20 @@ def _date(folder: Path, config: dict) -> str:
     return datetime.date.fromtimestamp((folder / "runs.csv").stat().st_mtime).isoformat()
 
 
-def main(arguments=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.sweep.report", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", metavar="DIR", help="a results folder with runs.csv")
-    folder = parser.parse_args(arguments).folder
-    try:
-        print(write_report(folder))
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+@dataclass(frozen=True)
+class Options(Checked):
+    """Whose README is made."""
+
+    folder: Annotated[Path, Metavar("DIR"), Mark.PLACE, "a results folder with runs.csv"]
+
+
+COMMAND = Command("python -m experiments.sweep.report", __doc__, Options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input."""
+    return start(lambda console, given, _: console.print(f"{write_report(given.options.folder)}"), COMMAND, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

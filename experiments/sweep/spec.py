@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.shared.cells import variant
-from experiments.shared.numbers import plain
+from experiments.shared.settings import plain
 from rnnjax.errors import unknown
 
 

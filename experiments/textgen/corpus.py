@@ -16,16 +16,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 import regex
 
+from experiments.textgen.settings import Form, Level
 from rnnjax.errors import unknown
 
-LEVELS = ("char", "word")
-FORMS = ("whole", "lines")
+LEVELS, FORMS = get_args(Level), get_args(Form)
 END, UNKNOWN = 0, 1  # the first two ids: what parts texts, and what is not in the vocabulary
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how an unknown token is shown
 SOURCE_CHARACTERS = 5_000_000  # of the standard library, where no file is given

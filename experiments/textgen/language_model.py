@@ -1,4 +1,4 @@
-"""A language model of a corpus: settings, network, batches, objective, held-out loss, decoder.
+"""A language model of a corpus: network, batches, objective, held-out loss, decoder.
 
     loss = -1/N sum_t log p(x_{t+1} | x_t, x_{t-1}, ...)        nats per token;  bits = nats / ln 2
 
@@ -8,8 +8,6 @@ backpropagation through time). An epoch begins from the cell's initial state. Or
 the initial state, their successor to be predicted, every position of the text once an epoch in random order.
 """
 
-import dataclasses
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -20,89 +18,21 @@ import numpy as np
 import optax
 
 from experiments.shared.cells import build_cell
-from experiments.textgen.corpus import END, LEVELS, Corpus
-from rnnjax.cell import Array, Cell, check_size, where_each
+from experiments.textgen.corpus import END, Corpus
+from experiments.textgen.settings import Settings
+from rnnjax.cell import Array, Cell, where_each
 from rnnjax.compiling import run_once_options
-from rnnjax.errors import unknown
 from rnnjax.models.decode import Decoder, make_decoder, over_carry, over_window
-from rnnjax.models.model import OUTPUTS, Model, embedding, make_model, one_hot
+from rnnjax.models.model import Model, embedding, make_model, one_hot
 from rnnjax.training.learner import Learner, local_mesh, make_evaluate, make_learner
-from rnnjax.training.optimizers import OPTIMIZERS, SCHEDULES, Hyper, make_optimizer, make_schedule
+from rnnjax.training.optimizers import Hyper, make_optimizer, make_schedule
 from rnnjax.training.train import INIT, TRAINING
 from rnnjax.wrappers.dropout import dropout
 from rnnjax.wrappers.layers import Layer, bidirectional, stack
 
-MODES = ("streams", "windows")
-POOLS = tuple(how for how in OUTPUTS if how != "all")
 CHUNK_TOKENS = 2**16  # about as many between two looks at the clock
 EVAL_STREAMS, EVAL_STEPS = 32, 128  # of held-out text, while training
 WARM_UP = 512  # tokens of what comes before that a held-out stream has read when counting begins
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a model is and how it is trained."""
-
-    level: str = "char"
-    lower: bool = False
-    min_count: int = 1  # tokens rarer than this in training are unknown ones
-    max_tokens: int | None = None  # the most frequent are kept
-    held_out: float = 0.1  # share at the end of the text
-    mode: str = "streams"
-    pool: str = "last"  # of a window's outputs
-    cell: str = "lstm"
-    hidden_size: int = 256
-    num_layers: int = 1
-    skip: bool = False  # each layer sees the input too, and all are read out
-    bidirectional: bool = False
-    embedding_size: int = 0  # 0 is one-hot
-    dropout: float = 0.0  # of what goes up, from layer to layer and to the readout
-    recurrent_dropout: float = 0.0
-    batch_size: int = 32
-    seq_len: int = 64
-    epochs: int = 10
-    eval_every: int = 1  # epochs
-    optimizer: str = "adam"
-    learning_rate: float = 2e-3
-    schedule: str = "cosine"
-    warmup: float = 0.02  # share of all steps
-    clip_norm: float = 1.0
-
-    def check(self) -> None:
-        """Raise ValueError for a value that does not exist or fit."""
-        for kind, value, known in (
-            ("level", self.level, LEVELS),
-            ("mode", self.mode, MODES),
-            ("pool", self.pool, POOLS),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in known:
-                raise ValueError(unknown(kind, value, known))
-        build_cell(self.cell, self.hidden_size, self.seq_len)
-        sizes = ("min_count", "hidden_size", "num_layers", "batch_size", "seq_len", "epochs", "eval_every")
-        check_size(**{name: getattr(self, name) for name in sizes})
-        if self.max_tokens is not None:
-            check_size(max_tokens=self.max_tokens)
-        for name, low, high in (
-            ("embedding_size", 0, math.inf),
-            ("dropout", 0, 1),
-            ("recurrent_dropout", 0, 1),
-            ("warmup", 0, 1),
-        ):
-            if not low <= getattr(self, name) < high:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {low} and below {high}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out={self.held_out} must lie between 0 and 1")
-        if self.bidirectional and self.mode == "streams":
-            raise ValueError(
-                "bidirectional=True with mode='streams': a bidirectional network has read what it is to predict and "
-                "has no state to carry on; only with mode='windows', whose target comes after the window, can it learn "
-                "to generate"
-            )
 
 
 class LanguageModel(NamedTuple):
@@ -116,7 +46,6 @@ class LanguageModel(NamedTuple):
 @cache
 def make_language_model(settings: Settings, vocab_size: int) -> LanguageModel:
     """The network of these settings over so many tokens; the same object, with what it has compiled, for the same."""
-    settings.check()
     cell = build_cell(settings.cell, settings.hidden_size, settings.seq_len)
 
     def one(i: int) -> Cell | Layer:

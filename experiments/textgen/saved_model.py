@@ -1,9 +1,7 @@
 """A language model in a folder, config.json, vocabulary.json and checkpoints/: written here, read on any machine."""
 
-import dataclasses
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,15 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.shared.cells import check_named_by_file
+from experiments.shared.cells import build_cell
 from experiments.shared.fit import CONFIG, check_config, read_config
 from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
-from experiments.textgen.language_model import LanguageModel, Settings, make_language_model
+from experiments.textgen.language_model import LanguageModel, make_language_model
+from experiments.textgen.settings import Settings
 from rnnjax.models.decode import Options, generate
 from rnnjax.training.checkpoint import Checkpoints
 
 VOCABULARY = "vocabulary.json"
-LARGEST_SIZE = 2**16  # of one layer, window or batch that a file may ask for
 
 
 def digest_of(tokens: Sequence[str]) -> str:
@@ -112,24 +110,12 @@ def settings_from(config: dict[str, Any], path: Path, trust_code: bool = False) 
     """The settings of a model's config.json, every field checked before it is used.
 
     Raises:
-      ValueError: a field that is missing, of another type or out of range; a cell that would import a module.
+      ValueError: what Settings.from_json raises, or a cell that does not exist or cannot be made.
     """
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    if missing := [name for name in fields if name not in config]:
-        raise ValueError(f"{path} is no language model's: it lacks {', '.join(missing)}")
-    values = {name: math.inf if config[name] == "inf" else config[name] for name in fields}
-    for name, value in values.items():
-        kinds = {bool: bool, int: int, float: (int, float), str: str, int | None: (int, type(None))}[fields[name].type]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and fields[name].type is not bool):
-            wanted = getattr(fields[name].type, "__name__", str(fields[name].type))
-            raise ValueError(f"{path}: {name} is {value!r}, not of type {wanted}")
-    check_named_by_file(values["cell"], str(path), trust_code)
-    settings = Settings(**values)
-    for name in ("hidden_size", "embedding_size", "num_layers", "seq_len", "batch_size"):
-        if getattr(settings, name) > LARGEST_SIZE:
-            raise ValueError(f"{path}: {name} is {getattr(settings, name)}, above the {LARGEST_SIZE} that can be")
+    others = ("dataset", "corpus", "seed", "vocabulary_digest")
+    settings = Settings.from_json(config, path, others, trust_code)
     try:
-        settings.check()
+        build_cell(settings.cell, settings.hidden_size, settings.seq_len)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return settings

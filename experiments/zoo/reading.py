@@ -1,13 +1,6 @@
-"""python -m experiments.zoo: rank the cells of results/zoo by what they learn and by what a step costs.
+"""The cells of the zoo, ranked by what they learn and by what a step costs."""
 
-Training steps are timed here, one cell after another, at the sizes the zoo ran them with; the sweep's own seconds
-are not used, for it compiles the next program while one runs. What cost.csv has is not timed again, unless --again is
-given. Writes cost.csv, ranking.md and reach_by_cost.png.
-"""
-
-import argparse
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +16,9 @@ from rich.progress import track
 from experiments.shared.cells import build_cell, check_named_by_file
 from experiments.shared.numbers import figure, horizon_text, markdown
 from experiments.shared.provenance import command
-from experiments.shared.start import start
 from experiments.sweep.ranking import longest_solved, pairs, ranking as ranked_by_reach, reach_text, solved_of_run
 from experiments.sweep.table import read_runs, summary
+from experiments.zoo.options import Options
 from rnnjax.compiling import compiler_options
 from rnnjax.tasks import make_task
 from rnnjax.unrolling import unroll
@@ -143,10 +136,11 @@ def costs(
     return cost
 
 
-def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
-    folder = Path(args.folder)
+def run(console: Console, options: Options, argv: Sequence[str]) -> None:
+    """Rank the cells of a folder, timing steps where they are not timed yet."""
+    folder = options.folder
     runs = read_runs(folder)
-    cost = costs(runs, folder / "cost.csv", args.rounds, args.again, console, args.trust_code)
+    cost = costs(runs, folder / "cost.csv", options.rounds, options.again, console, options.trust_code)
     cells = summary(runs)
     ranked = ranking(cells, cost)
     seeds = " to ".join(map(str, sorted({int(cells["n"].min()), int(cells["n"].max())})))
@@ -164,21 +158,3 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     (folder / "ranking.md").write_text(text, encoding="utf-8")
     reach_by_cost(ranked).savefig(folder / "reach_by_cost.png", dpi=144)
     console.print(f"{folder / 'ranking.md'}, {folder / 'reach_by_cost.png'}")
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.zoo", description=__doc__.splitlines()[0])
-    p.add_argument("folder", nargs="?", default="results/zoo", metavar="DIR", help="default results/zoo")
-    p.add_argument("--rounds", type=int, default=9, help="timed steps of each cell (default 9)")
-    p.add_argument("--trust-code", action="store_true", help="import modules that runs.csv names for cells")
-    p.add_argument("--again", action="store_true", help="time every cell, also those that cost.csv has")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, parser(), argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.addition import by_hand, main as addition, seeds as addition_seeds
+from experiments.addition import by_hand, main, many_seeds, program as addition, seeds
 from experiments.shared.numbers import mean_interval
 from experiments.shared.provenance import command
 from experiments.shared.results import NEEDED, record
@@ -140,7 +140,7 @@ def test_numbers_of_any_size_become_bits_and_come_back():
 def test_the_program_learns_adds_and_records(tmp_path, capsys):
     pairs = ["3", "4", "0", "0", "21", "17"]
     argv = ["--cell", "elman", "--bits", "4", "--seeds", "2", "--num-steps", "600", "--add", *pairs, "--out"]
-    assert addition.main([*argv, str(tmp_path)]) == 0
+    assert main.main([*argv, str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "3 + 4 = 7   right" in out
     assert "predicted  0111" in out
@@ -157,25 +157,38 @@ def test_the_program_learns_adds_and_records(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--add", "-3", "4"], "--add -3: negative"),
+        (["--add", "-3", "4"], "--add -3 must be a whole number from 0 up"),
         (["--add", "1", "2", "3"], "takes pairs of numbers, got 3"),
-        (["--add", str(2**10_000), "1"], "a number of 10001 bits; at most 9999"),
+        (["--add", str(2**10_000), "1"], "must be a number of at most 9999 bits"),
         (["--cell", "lstmm"], "did you mean 'lstm'"),
         (["--optimizer", "adm"], "did you mean 'adam'"),
         (["--bits", "1"], "--bits 1 must be at least 2"),
         (["--num-steps", "150"], "must be a multiple of --eval-every 100"),
-        (["--learning-rate", "nan"], "--learning-rate nan must be above 0"),
+        (["--learning-rate", "nan"], "--learning-rate nan is not a number"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_trained(argv, message, capsys):
-    assert addition.main(argv) == 2
+    assert main.main(argv) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--cell-steps", "700"], "--cell-steps 700 must be a multiple of --eval-every 500"),
+        (["--num-steps", "7"], "--num-steps 7 must be a multiple of --eval-every 500"),
+        (["--repetitions", "0"], "--repetitions 0 must be at least 1"),
+    ],
+)
+def test_bad_input_of_many_seeds_is_one_line(argv, message, capsys):
+    assert seeds.main(argv) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
 
 
 def test_first_solved_is_the_first_measured_step_with_all_right():
     exact = np.array([[0.5, 0.2, 1.0], [1.0, 0.9999, 0.5], [1.0, 0.99, 1.0]])
     np.testing.assert_array_equal(addition.first_solved(exact, 500), [1000, np.nan, 500])
-    metrics = addition_seeds.rows_of({"preset": "p"}, exact, 500, [1000])
+    metrics = many_seeds.rows_of({"preset": "p"}, exact, 500, [1000])
     values = [row["value"] for row in metrics if row["metric"] == "all pairs right at step 1,000"]
     assert values == [True, False, False]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import experiments.advice
-from experiments.advice import reading as advice
+from experiments.advice import main, reading as advice
 from experiments.shared.cells import build_cell, variant
 from experiments.sweep.spec import Trial
 
@@ -68,11 +68,11 @@ def test_from_the_command_to_the_verdicts(tmp_path, monkeypatch, capsys):
     axes = {"clip_norm": experiments.advice._variants()}
     monkeypatch.setattr(advice, "SWEEP", dataclasses.replace(advice.SWEEP, axes=axes))
     sizes = ["num_steps=4", "eval_every=2", "hidden_size=2", "seq_len=3", "num_validation=20", "num_test=20"]
-    assert advice.main(["--set", *sizes, "--seeds", "2", "--out", str(tmp_path)]) == 0
+    assert main.main(["--set", *sizes, "--seeds", "2", "--out", str(tmp_path)]) == 0
     readme = (tmp_path / "README.md").read_text()
     assert all(f"| {name} |" in readme for name in few)
     assert "2 seeds" in readme
     assert (tmp_path / "differences.png").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 3 * 3 * 2
-    assert advice.main(["--set", "hiden_size=2"]) == 2
+    assert main.main(["--set", "hiden_size=2"]) == 2
     assert "did you mean 'hidden_size'" in capsys.readouterr().err

@@ -8,15 +8,24 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.bench import main as bench, report as bench_report, sweep as bench_sweep, worker as bench_worker
+from experiments.bench import (
+    main,
+    program as bench,
+    report as bench_report,
+    sweep,
+    sweep_program as bench_sweep,
+    worker as bench_worker,
+)
+from experiments.bench.settings import Cell, Mode
 from experiments.bench.systems import PEERS, SYSTEMS, prepare
-from experiments.bench.work import BASELINE, GATES, PRODUCT, REFERENCE, Timed, Work, flops
+from experiments.bench.work import BASELINE, GATES, MODES, PRODUCT, REFERENCE, Timed, Work, flops
 from experiments.bench.worker import Worker, serve
 
 WORK = Work("train", "lstm", 5, 2, 3, 4)
@@ -207,7 +216,7 @@ def test_from_the_command_line_and_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "is_installed", lambda name: name not in PEERS)
     what = "--modes forward --cells elman --shapes 3,2,1,4 --rounds 2 --systems torch --out"
     words = f"{what} {tmp_path}".split()
-    assert bench.main(words) == 0
+    assert main.main(words) == 0
     printed = capsys.readouterr().out
     assert "torch is not installed and left out: pip install 'torch>=2.13'" in printed
     (row,) = bench_report.read(tmp_path).itertuples()
@@ -218,15 +227,15 @@ def test_from_the_command_line_and_again(tmp_path, capsys, monkeypatch):
     assert "forward" in (tmp_path / "README.md").read_text().lower()
 
     monkeypatch.setattr(bench, "Worker", None)
-    assert bench.main(words) == 0
+    assert main.main(words) == 0
     assert "1 of 1 measured already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--modes trian", "unknown mode 'trian'; did you mean 'train'"),
-        ("--cells lstmm", "unknown cell 'lstmm'; did you mean 'lstm'"),
+        ("--modes trian", "unknown modes 'trian'; did you mean 'train'"),
+        ("--cells lstmm", "unknown cells 'lstmm'; did you mean 'lstm'"),
         ("--systems pytorch", "unknown system 'pytorch'"),
         ("--systems torch:threads=2", "torch has no options"),
         ("--systems rnnjax:engine", "an option is KEY=VALUE"),
@@ -239,7 +248,7 @@ def test_from_the_command_line_and_again(tmp_path, capsys, monkeypatch):
 )
 def test_bad_arguments_are_named_before_anything_starts(words, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "Worker", None)
-    assert bench.main([*words.split(), "--out", str(tmp_path / "new")]) == 2
+    assert main.main([*words.split(), "--out", str(tmp_path / "new")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
@@ -357,7 +366,7 @@ def test_pytorch_shares_its_runs_out_among_processes(tmp_path, monkeypatch, caps
     monkeypatch.setattr(bench_sweep, "versions", lambda system: f"{system} 1.0")
     monkeypatch.setattr(bench, "is_installed", lambda name: True)
     words = "--seeds 2 --learning-rates 0.1 0.2 0.3 --steps 4 --eval-every 2 --rounds 2 --out"
-    assert bench_sweep.main([*words.split(), str(tmp_path)]) == 0
+    assert sweep.main([*words.split(), str(tmp_path)]) == 0
     assert parts == [(REFERENCE, 6), ("torch", 3), ("torch", 3)] * 2
     rows = pd.read_csv(tmp_path / bench_report.SWEEP)
     assert list(rows["system"]) == [REFERENCE, "torch"] * 2
@@ -374,11 +383,18 @@ def test_pytorch_shares_its_runs_out_among_processes(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--systems flax", "unknown system 'flax'"),
+        ("--systems flax", "unknown systems 'flax'"),
+        ("--learning-rates 0.1 nan", "--learning-rates nan is not a number"),
+        ("--learning-rates 0", "--learning-rates 0.0 must be above 0"),
         ("--steps 0", "--steps 0 must be at least 1"),
         ("--steps 30 --eval-every 20", "--steps 30 must be a multiple of --eval-every 20"),
     ],
 )
 def test_bad_arguments_of_the_sweep(words, message, capsys):
-    assert bench_sweep.main(words.split()) == 2
+    assert sweep.main(words.split()) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_names_that_are_written_out_are_those_of_the_work():
+    assert get_args(Mode) == MODES
+    assert get_args(Cell) == tuple(GATES)

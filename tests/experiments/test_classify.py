@@ -1,22 +1,27 @@
 """Text classification from a file to a recorded result, its batches, and what it says of bad input."""
 
+from typing import get_args
+
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.classify import main as classify
+from experiments.classify import main as classify, program
 from experiments.classify.batches import Part, cut, on_device, segments
-from experiments.classify.network import num_outputs
-from experiments.classify.prepare import check, prepare
-from experiments.classify.presets import PRESETS, Settings
+from experiments.classify.network import make_network, num_outputs
+from experiments.classify.prepare import prepare
+from experiments.classify.settings import PRESETS, Pooling, Settings, Tokenizer
 from experiments.classify.training import make_classifier, make_program, train
 from experiments.shared.results import NEEDED
 from rnnjax.data.ragged import ragged
+from rnnjax.data.tokens import TOKENIZERS
 from rnnjax.files import user_cache
+from rnnjax.models.model import OUTPUTS
 
-TINY = ["hidden_size=6", "embedding_size=5", "batch_size=8", "split=0.6/0.2/0.2", "vocab_size=60", "num_buckets=2"]
+TINY = ["--hidden-size", "6", "--embedding-size", "5", "--batch-size", "8", "--split", "0.6/0.2/0.2"]
+TINY += ["--vocab-size", "60", "--num-buckets", "2"]
 
 
 def texts(count: int = 120) -> pd.DataFrame:
@@ -40,7 +45,7 @@ def file(tmp_path, monkeypatch):
 
 
 def settings(file, *changes: str) -> Settings:
-    return classify.settings_of("imdb-packed", [f"dataset={file}", *TINY, *changes])[1]
+    return classify.COMMAND.read(["imdb-packed", f"--dataset={file}", *TINY, *changes]).settings
 
 
 def run(*arguments) -> int:
@@ -49,8 +54,8 @@ def run(*arguments) -> int:
 
 def test_from_a_file_to_a_record_and_the_classes_of_new_texts(file, tmp_path, capsys):
     out = tmp_path / "results"
-    command = ["imdb-packed", "--out", out, "--set", f"dataset={file}", *TINY, "cell=gru", "num_epochs=8"]
-    more = ["learning_rate=0.05", "pooling=max", "embedding_init=uniform"]
+    command = ["imdb-packed", "--out", out, f"--dataset={file}", *TINY, "--cell=gru", "--num-epochs=8"]
+    more = ["--learning-rate=0.05", "--pooling=max", "--embedding-init=uniform"]
     assert run(*command, *more, "--seeds", 2, "--first-seed", 1, "--text", "word3 superb word1", "dreadful word5") == 0
     printed = capsys.readouterr().out
     assert "72 training, 24 validation, 24 test texts" in printed
@@ -67,7 +72,7 @@ def test_from_a_file_to_a_record_and_the_classes_of_new_texts(file, tmp_path, ca
 
 
 def test_interrupted_and_resumed_it_ends_as_if_undisturbed(file, tmp_path):
-    prepared = prepare(settings(file, "num_epochs=3", "dropout_inputs=0.2", "dropout_words=0.1"))
+    prepared = prepare(settings(file, "--num-epochs=3", "--dropout-inputs=0.2", "--dropout-words=0.1"))
     program = make_program(prepared)
     whole = train(prepared, program, 0, Console(quiet=True), "", None, {})
 
@@ -126,7 +131,7 @@ def test_cut_pads(pad, expected):
 def test_word_vectors_of_a_file_are_the_embedding(file, tmp_path):
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("superb 1 2 3\nword1 4 5 6\nelsewhere 7 8 9\n")
-    prepared = prepare(settings(file, f"vectors={vectors}", "embedding_size=3", "tuned=false"))
+    prepared = prepare(settings(file, f"--vectors={vectors}", "--embedding-size=3", "--no-tuned"))
     index = prepared.vocabulary.index
     np.testing.assert_array_equal(prepared.table[index["superb"]], [1, 2, 3])
     np.testing.assert_array_equal(prepared.table[index["dreadful"]], 0)
@@ -142,48 +147,49 @@ def test_falls_stand_beside_the_largest_gradient():
             rows.append((preset, 0, epoch, "validation_accuracy", accuracy))
             rows.append((preset, 0, epoch, "gradient_norm", 900.0 if accuracy == 0.55 else 10.0 + epoch))
     curves = pd.DataFrame(rows, columns=["preset", "seed", "epoch", "quantity", "value"])
-    text = "\n".join(classify.falls(curves))
+    text = "\n".join(program.falls(curves))
     assert "| falling | 0 | 3 | 0.8 | 0.55 | 900 | 11.5 | 0 |" in text
     assert "steady" not in text
-    assert classify.falls(curves[curves.preset == "steady"]) == []
-    assert classify.falls(curves[curves.quantity == "gradient_norm"]) == []
+    assert program.falls(curves[curves.preset == "steady"]) == []
+    assert program.falls(curves[curves.quantity == "gradient_norm"]) == []
 
 
 def test_every_preset_is_sound():
     for name, preset in PRESETS.items():
-        check(preset)
+        make_network(preset)
         assert num_outputs(preset, 2 if "imdb" in preset.dataset else 4) >= 1, name
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["label_column=stars"], "unknown column 'stars'"),
-        (["cell=lstmm"], "did you mean 'lstm'"),
-        (["pooling=mean_"], "did you mean 'mean'"),
-        (["readout=softmax", "num_outputs=1"], "the softmax of one number is 1"),
-        (["split=official"], "give test_file=FILE"),
-        (["split=100/200/300"], "cannot cut 120 examples"),
-        (["pad=before"], "pad=before with masked=true"),
-        (["dropout_words=1"], "dropout_words=1.0 must lie in [0, 1)"),
-        (["hiden_size=3"], "did you mean 'hidden_size'"),
-        (["hidden_size=x"], "not a whole number"),
-        (["masked=maybe"], "allowed: true, false"),
-        (["test_file=b.csv", "dataset=stanfordnlp/imdb"], "goes with a file as dataset"),
+        ("--label-column stars", "unknown column 'stars'"),
+        ("--cell lstmm", "did you mean 'lstm'"),
+        ("--pooling mean_", "did you mean 'mean'"),
+        ("--readout softmax --num-outputs 1", "the softmax of one number is 1"),
+        ("--split official", "give test_file=FILE"),
+        ("--split 100/200/300", "cannot cut 120 examples"),
+        ("--split 0.8", "split='0.8' is not 'official'"),
+        ("--pad before", "pad=before with masked=true"),
+        ("--dropout-words 1", "--dropout-words 1.0 must be at least 0 and below 1"),
+        ("--evals-per-epoch 3", "evals_per_epoch=3 must divide 20"),
+        ("--hiden-size 3", "did you mean '--hidden-size'"),
+        ("--hidden-size x", "not a whole number"),
+        ("--test-file b.csv --dataset stanfordnlp/imdb", "goes with a file as dataset"),
     ],
 )
 def test_bad_input_is_named_before_any_work(file, capsys, changes, message):
-    assert run("imdb-packed", "--set", f"dataset={file}", *TINY, *changes) == 2
+    assert run("imdb-packed", f"--dataset={file}", *TINY, *changes.split()) == 2
     assert message in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_one_class_and_an_empty_file_are_refused(tmp_path, capsys):
     one = tmp_path / "one.csv"
     texts().assign(label=1).to_csv(one, index=False)
-    assert run("imdb-packed", "--set", f"dataset={one}", *TINY) == 2
+    assert run("imdb-packed", f"--dataset={one}", *TINY) == 2
     empty = tmp_path / "empty.csv"
     empty.write_text("")
-    assert run("imdb-packed", "--set", f"dataset={empty}", *TINY) == 2
+    assert run("imdb-packed", f"--dataset={empty}", *TINY) == 2
     errors = capsys.readouterr().err
     assert "labels must be 0" in errors or "one class only" in errors
     assert "empty" in errors
@@ -195,7 +201,13 @@ def test_sigmoid_is_for_two_classes():
 
 
 def test_the_list_names_every_preset(capsys):
-    assert run("--list") == 0
+    with pytest.raises(SystemExit):
+        run("--list")
     printed = capsys.readouterr().out
     assert all(name in printed for name in PRESETS)
-    assert "dropout_recurrent=0.0" in printed
+    assert "--dropout-recurrent 0.2" in printed
+
+
+def test_the_names_that_are_written_out_are_those_of_the_library():
+    assert get_args(Tokenizer) == tuple(TOKENIZERS)
+    assert get_args(Pooling) == tuple(name for name in OUTPUTS if name != "all")

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.forecast import data, main as forecast, scores
+from experiments.forecast import data, main as forecast, program, scores
 from experiments.forecast.baselines import persistence
 from experiments.forecast.network import lstm_keras, make_forecaster, make_pairs
 from experiments.forecast.outcome import Difference
-from experiments.forecast.presets import PRESETS, Settings, autoregressions
 from experiments.forecast.rolling import baselines, fit_transforms, make_rolling, network_forecasts, roll
+from experiments.forecast.settings import PRESETS, Settings, autoregressions
 from rnnjax import elman, gru
 from rnnjax.data.series import make_transform
 from rnnjax.training.optimizers import Hyper
@@ -293,15 +293,15 @@ BAD = {
     "airline --transforms standard,log": "the logarithm needs values above 0",
     "airline --cell lstmm": "unknown cell 'lstmm'",
     "airline --optimizer adm": "unknown optimizer 'adm'",
-    "airline --scale-on test": "unknown --scale-on 'test'",
+    "airline --scale-on test": "unknown scale on 'test'",
     "airline --autoregression x": "--autoregression 'x' is not LAGS",
     "airline --autoregression 50": "an autoregression on 50 values needs more than 101 of them, got 72",
     "airline --horizon 49": "the test part has 48 values, fewer than the horizon 49",
     "airline --period 72": "a period of 72 needs a longer training part than 72 values",
     "airline --lags 80": "the last 80 needs at least 82",
     "airline --until 145": "--until 145 must lie between 1 and 144",
-    "airline --train-share 1": "--train-share 1.0 must lie between 0 and 1",
-    "airline --learning-rate nan": "--learning-rate nan must be above 0",
+    "airline --train-share 1": "--train-share 1.0 must be above 0 and below 1",
+    "airline --learning-rate nan": "--learning-rate nan is not a number",
     "airline --clip-norm 0": "--clip-norm 0.0 must be above 0",
     "airline --seeds 0": "--seeds 0 must be at least 1",
     "airline --refit -1": "--refit -1 must be at least 0",
@@ -319,11 +319,11 @@ def test_bad_input_is_one_line(words, capsys):
 
 def test_presets_are_named_with_what_was_changed():
     for name in PRESETS:
-        assert forecast.choose(forecast.parser().parse_args([name])).preset == name
-    words = "airline-lstm4 --scale-on training --autoregression 1 2 --until 100 --no-shortcut"
-    chosen = forecast.choose(forecast.parser().parse_args(words.split()))
-    assert chosen.preset == "airline-lstm4 --scale-on training --shortcut False --autoregression 1 2 --until 100"
-    assert chosen.file == "airline-lstm4-scale-on-training-shortcut-False-autoregression-1-2-until-100.png"
+        assert program.choose(forecast.COMMAND.read([name])).preset == name
+    words = "airline-lstm4 --scale-on training --autoregression 1 2 --until 100 --shortcut"
+    chosen = program.choose(forecast.COMMAND.read(words.split()))
+    assert chosen.preset == "airline-lstm4 --scale-on training --shortcut --autoregression 1 2 --until 100"
+    assert chosen.file == "airline-lstm4-scale-on-training-shortcut-autoregression-1-2-until-100.png"
     assert (chosen.settings.autoregression, len(chosen.series.y)) == (("1", "2"), 100)
 
 

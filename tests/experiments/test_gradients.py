@@ -3,14 +3,16 @@
 import math
 import re
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.gradients import main as gradients, measure as gradients_measure
-from experiments.gradients.measure import AFTER, BEFORE, NUM_CHUNKS, Setting, measure_cell
+from experiments.gradients.measure import AFTER, BEFORE, INPUTS, LAGS, Setting, measure_cell
 from experiments.gradients.report import _lags, horizon, horizon_with_interval, in_words
+from experiments.gradients.settings import NUM_CHUNKS, SHORTEST, Inputs, Options
 from rnnjax.gradients import Derivatives, horizon_interval
 from rnnjax.tasks import make_task
 
@@ -140,3 +142,12 @@ def test_bad_input_is_named(argv, message, capsys, tmp_path):
     assert gradients.main([*argv, "--out", str(tmp_path / "none")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_what_the_settings_say_is_what_is_measured():
+    assert get_args(Inputs) == tuple(INPUTS)
+    assert LAGS[2] == SHORTEST
+    options, setting = Options(cells=("lstm",)), Setting()
+    for name in ("hidden_size", "trained", "learning_rate"):
+        assert getattr(options, name) == getattr(setting, name)
+    assert (options.seeds, options.examples) == (setting.num_seeds, setting.num_examples)

@@ -11,7 +11,6 @@ from experiments.music import main as music
 from experiments.music.network import (
     NATS,
     NATS_BY_PIECE,
-    Settings,
     blind_score,
     compose,
     epoch_batches,
@@ -20,6 +19,7 @@ from experiments.music.network import (
     nats,
     score,
 )
+from experiments.music.settings import Settings
 from experiments.shared.results import NEEDED
 from rnnjax.data.piano_rolls import KEYS, check_roll, from_folder, jsb_chorales, make_batches, pad, read_roll
 
@@ -332,7 +332,8 @@ def test_a_folder_is_learnt_recorded_and_gone_on_with(tmp_path, capsys):
         (["lstmm"], "unknown preset 'lstmm'; did you mean 'lstm'?"),
         (["--cell", "grru"], "unknown cell 'grru'; did you mean 'gru'?"),
         (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
-        (["--dropout", "1"], "dropout rate outputs=1.0 must lie in [0, 1)"),
+        (["--dropout", "1"], "--dropout 1.0 must be at least 0 and below 1"),
+        (["--learning-rate", "nan"], "--learning-rate nan is not a number"),
         (["--num-layers", "0"], "--num-layers 0 must be at least 1"),
         (["--seeds", "0"], "--seeds 0 must be at least 1"),
         (["--temperature", "0"], "--temperature 0.0 must be above 0"),

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from experiments import published
+from experiments.published import main, report as published
 
 FIGURES = pd.read_csv(published.FIGURES, keep_default_na=False)
 
@@ -48,8 +48,8 @@ def test_rows_of_several_cells_are_refused(tmp_path):
 
 def test_the_page_has_a_line_for_every_figure(tmp_path, capsys):
     write(tmp_path, [8.2, 8.21])
-    assert published.main(["--results", str(tmp_path)]) == 0
+    assert main.main(["--results", str(tmp_path)]) == 0
     page = (tmp_path / "published.md").read_text()
     assert page.count("| not run |") == len(FIGURES) - 1
-    assert published.main(["--results", str(tmp_path / "none")]) == 2
+    assert main.main(["--results", str(tmp_path / "none")]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.remedies import ALL, reading as remedies_report
+from experiments.remedies import ALL, main, reading as remedies_report
 from experiments.shared.cells import build_cell
 from experiments.sweep.spec import FIELDS, Trial, parse_field
 from experiments.sweep.table import best_rows
@@ -310,7 +310,7 @@ def test_a_sweep_under_way_is_ranked_by_what_it_has():
 
 def test_the_report_is_written(tmp_path):
     made_up_runs(1).to_csv(tmp_path / "runs.csv", index=False)
-    assert remedies_report.main([str(tmp_path)]) == 0
+    assert main.main([str(tmp_path)]) == 0
     text = (tmp_path / "remedies.md").read_text()
     assert "| 1 | v8 | 50 | 2 of 2 |" in text
     assert "| at the start | 1.00 [1.00, 1.00] |" in text

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.seq2seq import main as seq2seq, tasks
+from experiments.seq2seq import main as seq2seq, program, tasks
+from experiments.seq2seq.settings import PRESETS, Attention
 from experiments.shared.results import NEEDED
 from rnnjax.cells import elman, gru, lstm
 from rnnjax.models.model import embedding
-from rnnjax.models.seq2seq import END, beam_search, greedy, make_seq2seq
+from rnnjax.models.seq2seq import ATTENTION, END, beam_search, greedy, make_seq2seq
 from rnnjax.unrolling import unroll
 from rnnjax.wrappers.layers import bidirectional, stack
 
@@ -257,8 +259,8 @@ def test_sources_that_do_not_fit():
 
 
 def test_lengths_in_words():
-    assert seq2seq.span((1, 2, 3, 4, 5, 7)) == "1-5, 7"
-    assert seq2seq.span((6, 8, 9)) == "6, 8-9"
+    assert program.span((1, 2, 3, 4, 5, 7)) == "1-5, 7"
+    assert program.span((6, 8, 9)) == "6, 8-9"
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -301,24 +303,36 @@ def test_strings_are_reversed_recorded_and_written(tmp_path, capsys, small):
 def test_lengths_of_the_same_network_replace_those_of_an_earlier_run(tmp_path):
     what = {"preset": "a", "dataset": "reverse", "cell": "lstm"}
     old = pd.DataFrame([{**what, "value": 1}, {**what, "cell": "gru", "value": 2}, {**what, "preset": "b", "value": 3}])
-    seq2seq.joined(tmp_path / "by_length.csv", old, list(what))
-    new = seq2seq.joined(tmp_path / "by_length.csv", pd.DataFrame([{**what, "value": 4}]), list(what))
+    program.joined(tmp_path / "by_length.csv", old, list(what))
+    new = program.joined(tmp_path / "by_length.csv", pd.DataFrame([{**what, "value": 4}]), list(what))
     assert new["value"].tolist() == pd.read_csv(tmp_path / "by_length.csv")["value"].tolist() == [2, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["revers"], "unknown task 'revers'; did you mean 'reverse'?"),
+        (["revers"], "unknown preset 'revers'; did you mean 'reverse'?"),
         (["reverse", "--attention", "dot"], "unknown attention 'dot'; known: none, general, additive"),
         (["reverse", "--decoder", "gruu"], "unknown cell 'gruu'; did you mean 'gru'?"),
         (["reverse", "--num-steps", "50"], "--num-steps 50 must be a multiple of 100"),
         (["reverse", "--beam-width", "0"], "--beam-width 0 must be at least 1"),
-        (["reverse", "--learning-rate", "nan"], "--learning-rate nan must be above 0, and finite"),
-        (["reverse", "--dropout", "1.5"], "dropout rate outputs=1.5 must lie in [0, 1)"),
+        (["reverse", "--learning-rate", "nan"], "--learning-rate nan is not a number"),
+        (["reverse", "--dropout", "1.5"], "--dropout 1.5 must be at least 0 and below 1"),
         (["numbers-ru", "--write", "7", "6 5"], "'6 5' holds ' '; numbers-ru takes 0123456789"),
     ],
 )
 def test_bad_input_is_told_of_before_any_work(capsys, arguments, message):
     assert seq2seq.main(arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_names_that_are_written_out_are_those_of_the_library_and_the_tasks():
+    assert get_args(Attention) == tuple(ATTENTION)
+    assert tuple(PRESETS) == tuple(tasks.TASKS)
+
+
+def test_labels_as_recorded():
+    given = seq2seq.COMMAND.read(["numbers-ru", "--bidirectional", "--encoder", "gru"])
+    label, settings = program.with_attention(given, "none")
+    assert label == "numbers-ru --encoder gru --bidirectional, no attention"
+    assert (settings.attention, settings.encoder) == ("none", "gru")

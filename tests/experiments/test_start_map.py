@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments.shared.cells import build_cell
-from experiments.start_map import KEEPS, LSTM, SWEEP, WRITES, reading as start_map_plot
+from experiments.start_map import KEEPS, LSTM, SWEEP, WRITES, main
 from experiments.start_map.reading import _outline, order, sentence, start_maps, starts
 from experiments.sweep import reach
 
@@ -63,7 +63,7 @@ def test_the_sentence_and_the_picture_follow_from_the_runs(tmp_path):
     assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["0", "-4", "chrono"]
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["0", "3", "chrono"]
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    assert start_map_plot.main([str(tmp_path)]) == 0
+    assert main.main([str(tmp_path)]) == 0
     assert (tmp_path / "start_map.png").stat().st_size > 10_000
 
 
@@ -81,7 +81,7 @@ def test_other_folders_and_bad_options_are_refused(tmp_path, capsys):
         starts(runs.assign(cell="elman"))
     with pytest.raises(ValueError, match="is not a mapping of options"):
         starts(runs.assign(cell_options='["forget_bias"]'))
-    assert start_map_plot.main([str(tmp_path / "nowhere")]) == 2
+    assert main.main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,12 @@ import optax
 import pandas as pd
 import pytest
 
-from experiments.textgen import corpus as corpora, language_model, main as textgen, results as textgen_results
+from experiments.textgen import corpus as corpora, language_model, main as textgen, program, results as textgen_results
 from experiments.textgen.corpus import END, UNKNOWN, build, read_text, read_texts, split
 from experiments.textgen.generated import loop_of, loops, share_known
-from experiments.textgen.language_model import Settings, make_language_model, make_training, stream_pieces, windows_of
-from experiments.textgen.presets import PRESETS
+from experiments.textgen.language_model import make_language_model, make_training, stream_pieces, windows_of
+from experiments.textgen.settings import PRESETS, Pool, Settings
+from rnnjax.models.model import OUTPUTS
 
 BOOK = "".join(f"the {a} {b} and the {b} {a}.\n" for a in ("red", "old", "big") for b in ("cat", "dog", "sun")) * 12
 RUSSIAN = "Не мысля гордый свет забавить,\nВниманье дружбы возлюбя, — «ёлка» и́ й\n"
@@ -195,7 +197,34 @@ def test_settings_that_do_not_fit_are_refused():
         {"clip_norm": 0.0},
     ):
         with pytest.raises(ValueError, match=next(iter(bad))):
-            Settings(**bad).check()
+            Settings(**bad)
+
+
+def test_the_names_that_are_written_out_are_those_of_the_library():
+    assert get_args(Pool) == tuple(name for name in OUTPUTS if name != "all")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--temperature 0", "--temperature 0.0 must be above 0, and finite"),
+        ("--temperature 1 --greedy", "--temperature and --greedy exclude each other"),
+        ("--temperature-schedule 1,0", "--temperature-schedule '1,0': 0 must be above 0, and finite"),
+        ("--temperature-schedule 1,x", "--temperature-schedule '1,x' must be numbers with commas between"),
+        ("--top-p 1.5", "--top-p 1.5 must be above 0 and at most 1"),
+        ("--top-k -1", "--top-k -1 must be at least 0"),
+        ("--n 0", "--n 0 must be at least 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_a_model_is_read(options, message, capsys):
+    assert textgen.main(["generate", "--model", "nowhere", *options.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_labels_as_recorded():
+    given = textgen.COMMAND.read(["train", "a.txt", "--model", "m", "--cell", "lstm", "--dropout", "0.5", "--lower"])
+    assert given.label == "small --lower --cell lstm --dropout 0.5"
+    assert textgen.COMMAND.read(["train", "--model", "m"]).label == "source"
 
 
 def test_a_corpus_that_does_not_fill_a_batch_is_refused():
@@ -252,8 +281,8 @@ def brief():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"NUM_TEXTS": 2, "LENGTH": 120, "SAMPLE_LENGTH": 40, "SPEED_BATCHES": (1,)}.items():
             patch.setattr(textgen_results, name, value)
-        patch.setattr(textgen, "NUM_KNOWN", 3)
-        patch.setattr(textgen, "LENGTH_KNOWN", 60)
+        patch.setattr(program, "NUM_KNOWN", 3)
+        patch.setattr(program, "LENGTH_KNOWN", 60)
         yield
 
 
@@ -299,7 +328,7 @@ def test_what_is_recorded(trained):
     known = runs.set_index(["metric", "split"])["value"]["share of words that are in the book", "greedy"]
     assert f"| book.txt | gru | {runs['value'][1]:.3g} | {known:.3g} |" in readme
     assert (folder / "out" / textgen_results.PLOT).stat().st_size > 10_000
-    assert (folder / "model" / textgen.SAMPLES).read_text(encoding="utf-8").count("### after") == 2
+    assert (folder / "model" / program.SAMPLES).read_text(encoding="utf-8").count("### after") == 2
 
 
 def test_the_same_command_again_trains_no_more_and_another_is_refused(trained, capsys):
@@ -331,7 +360,7 @@ def test_generating_from_a_copied_folder_to_the_terminal_and_to_a_file(trained, 
     assert outputs[0] == outputs[1]
     several = ["--n", "3", "--top-k", "3", "--top-p", "0.9", "--temperature-schedule", "1.0,0.5,0.2", "--out", str(out)]
     assert textgen.main(["generate", "--model", str(folder / "model"), *common, *several]) == 0
-    texts = out.read_text(encoding="utf-8").split(f"\n{textgen.SEPARATOR}\n")
+    texts = out.read_text(encoding="utf-8").split(f"\n{program.SEPARATOR}\n")
     assert len(texts) == 3
     assert all(set(text) <= set(BOOK) for text in texts)
 
@@ -353,7 +382,7 @@ def test_what_generate_cannot_do_is_said(trained, tmp_path, capsys):
     assert "'Ж', '@'; leave them out, or let --skip-unknown do so" in error("--prefix", "Жthe @")
     assert textgen.main([*model, "--prefix", "Жthe @", "--skip-unknown"]) == 0
     assert capsys.readouterr().out.startswith("the ")
-    assert "--temperature 0: a temperature is above 0" in error("--temperature", "0")
+    assert "--temperature 0.0 must be above 0" in error("--temperature", "0")
     assert "--temperature-schedule '1;2' must be numbers" in error("--temperature-schedule", "1;2")
     assert "--top-p 1.5" in error("--top-p", "1.5")
     assert "--n 0 must be at least 1" in error("--n", "0")

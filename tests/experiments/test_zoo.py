@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments import zoo
 from experiments.sweep.table import summary
-from experiments.zoo import cell_table, reading as zoo_report
+from experiments.zoo import reading as zoo_report, table_of_cells as cell_table
 from rnnjax.cells import CELLS
 
 README = Path(__file__).parents[2] / "rnnjax" / "cells" / "README.md"

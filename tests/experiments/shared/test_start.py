@@ -28,7 +28,7 @@ def test_a_program_begins_anew_with_large_pages(tmp_path, given, expected):
     (tmp_path / "mine.py").write_text(f"import os, sys\nprint([os.environ['{name}'], *sys.argv[1:]])\n")
     environment = {key: value for key, value in os.environ.items() if key != name}
     environment |= {"PYTHONPATH": str(ROOT)} | ({} if given is None else {name: given})
-    arguments = ["--set", "cell=mine:missing", "dataset=a b.csv"]
+    arguments = ["--cell", "mine:missing", "--dataset", "a b.csv"]
     command = [sys.executable, "-m", "experiments.classify", *arguments]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert found.stdout.splitlines() == [str([expected, *arguments])]

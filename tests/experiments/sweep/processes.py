@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.sweep import main as sweep
+from experiments.sweep import command
 
 ROOT = Path(__file__).parents[3]
 # The sweep with a checkpoint after every chunk of training, telling of each. Everything else is as it is.
 DRIVER = """
 import sys
-from experiments.sweep import main as sweep, run as runner
+from experiments.sweep import command, main as sweep, run as runner
 runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder):
@@ -22,7 +22,7 @@ def telling(planned, folder):
         print("at", planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
         yield progress
 sweep.run = telling
-sys.exit(sweep.main())
+sys.exit(command.main())
 """
 SIZES = ["--set", "num_steps=12", "eval_every=2", "hidden_size=2", "batch_size=4", "num_validation=20", "num_test=20"]
 
@@ -66,7 +66,7 @@ def until(process, pattern) -> list[str]:
 
 def here(capsys, *arguments) -> tuple[int, str]:
     """The command in this process: exit code, and what it said, in one line (errors: on stderr)."""
-    code = sweep.main([str(word) for word in arguments])
+    code = command.main([str(word) for word in arguments])
     said = capsys.readouterr()
     return code, " ".join((said.err if code else said.out).split())
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from experiments import remedies, zoo
-from experiments.sweep import main as sweep
+from experiments.sweep import command
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.plan import plan
 from experiments.sweep.spec import Sweep, Trial
@@ -18,7 +18,7 @@ def my_cell(tmp_path, monkeypatch):
 
 
 def changed(of, *words):
-    return adjusted(of, sweep.parser().parse_args(words))
+    return adjusted(of, command.COMMAND.read(words).options)
 
 
 def rows(of, *words):
@@ -96,7 +96,7 @@ def test_cells_that_are_there_keep_their_settings():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_would_be_wrong_in_silence_is_refused(name, words, says, tmp_path, capsys):
-    assert sweep.main([name, *words, "--dry-run", "--out", str(tmp_path)]) == 2
+    assert command.main([name, *words, "--dry-run", "--out", str(tmp_path)]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
 
 

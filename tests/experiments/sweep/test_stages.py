@@ -7,7 +7,7 @@ import signal
 import pandas as pd
 import pytest
 
-from experiments.sweep import main as sweep
+from experiments.sweep import command
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.plan import plan
 from experiments.sweep.spec import Sweep, Trial
@@ -20,7 +20,7 @@ TIMINGS = ["compile_seconds", "run_seconds", "git_commit"]
 
 def example(choosing, reporting) -> Sweep:
     sweep_ = Sweep("example", "?", "!", Trial(seq_len=5), {"cell": ("gru", "elman"), "learning_rate": (0.1, 0.2)})
-    return adjusted(sweep_, sweep.parser().parse_args(["--seeds", f"{choosing},{reporting}"]))
+    return adjusted(sweep_, command.COMMAND.read(["--seeds", f"{choosing},{reporting}"]).options)
 
 
 def finished(trials, steps, stage="choose") -> pd.DataFrame:
@@ -71,7 +71,7 @@ def test_more_seeds_of_either_stage_run_what_is_new():
 def test_a_group_of_the_second_stage_holds_one_rate():
     of = example(1, 2)
     runs = finished(of.trials(), lambda t: 50 if (t.cell == "gru") == (t.learning_rate == 0.1) else 90)
-    of = adjusted(of, sweep.parser().parse_args(["--axis", "cell=elman,elman:bias=1", "--seeds", "1,2"]))
+    of = adjusted(of, command.COMMAND.read(["--axis", "cell=elman,elman:bias=1", "--seeds", "1,2"]).options)
     runs = finished(of.trials(), lambda t: 50 if (t.cell == "elman") == (t.learning_rate == 0.1) else 90)
     together = plan(of)
     assert [len(one.trials) for one in together.groups] == [4]

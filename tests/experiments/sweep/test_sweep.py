@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.sweep import main as sweep, rows
+from experiments.sweep import command, main as sweep, rows
+from experiments.sweep.settings import SWEEPS
 from experiments.sweep.spec import Sweep, Trial
 from rnnjax.tasks import make_task
 from tests.experiments.sweep.processes import SIZES, here, output, runs_of, start, until
@@ -189,7 +190,7 @@ def test_a_cell_of_ones_own_more_seeds_and_a_changed_spec(tmp_path, monkeypatch,
 def test_the_list(capsys):
     code, said = here(capsys, "--list")
     assert code == 0
-    assert all(f"{name} (" in said for name in sweep.SWEEPS)
+    assert all(f"{name} (" in said for name in SWEEPS)
     assert "Which parts of the LSTM let it learn across long lags?" in said
 
 
@@ -205,8 +206,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
 
 def test_settings_reach_every_part_of_a_sweep():
     def trials(*words):
-        args = sweep.parser().parse_args(words)
-        return sweep.adjusted(example, args).trials()
+        return sweep.adjusted(example, command.COMMAND.read(words).options).trials()
 
     several = ({"task": "recall", "num_steps": 200}, {"task": "adding", "num_steps": 300})
     axes = {"task": several, "cell": ("elman", "gru"), "seed": range(3)}
@@ -283,9 +283,7 @@ def test_bad_input_is_refused_before_work_starts(arguments, message, tmp_path, c
 
 
 def test_an_unknown_option_of_the_command(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        sweep.main(["--no-such-option"])
-    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+    assert here(capsys, "--no-such-option") == (2, "error: unknown option '--no-such-option'; --help shows all")
 
 
 @pytest.mark.parametrize(
@@ -302,9 +300,7 @@ def test_the_command_that_is_recorded(words, recorded):
 
 def test_options_of_the_command_are_not_abbreviated(capsys):
     """--data would be recorded, path and all."""
-    with pytest.raises(SystemExit, match="2"):
-        sweep.parser().parse_args(["--data", "/somewhere"])
-    assert "unrecognized arguments" in capsys.readouterr().err
+    assert here(capsys, "--data", "/somewhere") == (2, "error: unknown option '--data'; did you mean '--data-dir'?")
 
 
 def test_a_loss_at_every_step_has_no_horizon():

@@ -1,42 +1,27 @@
-"""python -m experiments.published: our figures beside the published ones, in results/published.md.
+"""The page of published figures and ours."""
 
-Published figures, where they come from and which of our rows they are to be compared with are lines of published.csv,
-beside this file; `differs` says in what a set-up is not the published one. Ours are read from results/*/runs.csv.
-"""
-
-import argparse
 import math
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
+from experiments.published.options import Options
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.results import TEXT
 
-FIGURES = Path(__file__).with_suffix(".csv")
+FIGURES = Path(__file__).with_name("published.csv")
 HEADER = ["task", "source", "metric", "published", "ours", "95 % interval", "n", "better?", "what differs"]
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m experiments.published", description=__doc__, allow_abbrev=False)
-    p.add_argument(
-        "--results", default="results", metavar="DIR", help="where the results folders are (default results)"
-    )
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code; 2 where there is no such folder."""
-    folder = Path(parser().parse_args(argv).results)
+def run(console: Console, options: Options) -> None:
+    """Write the page."""
+    folder = options.results
     if not folder.is_dir():
-        print(f"there is no folder {folder}", file=sys.stderr)
-        return 2
+        raise ValueError(f"there is no folder {folder}")
     path = folder / "published.md"
     path.write_text(report(folder), encoding="utf-8")
-    print(path)
-    return 0
+    console.print(str(path), markup=False)
 
 
 def report(folder: Path) -> str:
@@ -84,7 +69,3 @@ def better(published: float, higher: bool, mean: float, low: float, high: float)
     if math.isnan(low):
         return f"{verdict}, one run"
     return verdict if published < low or published > high else f"{verdict}, not told apart"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

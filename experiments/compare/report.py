@@ -1,14 +1,5 @@
-"""Two results folders beside each other: what differs between them, by how much, and how sure that is.
+"""The differences of two results folders, as a table and a page."""
 
-    python -m experiments.compare DIR_A DIR_B [--out FILE.md]
-
-Cells are joined by task, seq_len and variant; sizes (hidden_size, num_layers, num_steps) of which either folder holds
-several in one cell are joined too, other differences of size are named. In each folder the setting of a cell is chosen
-as in every table: by validation loss. A difference is always B − A.
-"""
-
-import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.compare.options import Options
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
 from experiments.sweep.table import (
     KEYS,
@@ -231,30 +223,15 @@ def default_out(folder_a, folder_b) -> Path:
     return Path(f"compare_{Path(folder_a).resolve().name}_{Path(folder_b).resolve().name}.md")
 
 
-def main(arguments=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.compare", description="Compare two results folders: each variant's metric, B − A."
-    )
-    parser.add_argument("folder_a", metavar="DIR_A", help="a folder with runs.csv")
-    parser.add_argument("folder_b", metavar="DIR_B", help="another")
-    parser.add_argument("--out", metavar="FILE.md", help="where to write (default: compare_<A>_<B>.md in this folder)")
-    given = parser.parse_args(arguments)
-    out = Path(given.out) if given.out else default_out(given.folder_a, given.folder_b)
-    try:
-        a, b = read_pair(given.folder_a, given.folder_b)
-        differences = compare(a, b)
-        remarks = notes(a, b, differences)
-        out.write_text(compare_report(differences, remarks, given.folder_a, given.folder_b), encoding="utf-8")
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    console = Console(width=None if sys.stdout.isatty() else 160)
+def run(console: Console, options: Options) -> None:
+    """Compare, write, and show."""
+    out = options.out or default_out(options.folder_a, options.folder_b)
+    a, b = read_pair(options.folder_a, options.folder_b)
+    differences = compare(a, b)
+    remarks = notes(a, b, differences)
+    out.write_text(compare_report(differences, remarks, options.folder_a, options.folder_b), encoding="utf-8")
     for table in compare_tables(differences):
         console.print(table)
     for remark in remarks:
         console.print(Text(f"- {remark}"))
     console.print(Text(f"Written to {out.resolve()}"), soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,32 @@
+"""python -m experiments.published: our figures beside the published ones, in results/published.md.
+
+Published figures, where they come from and which of our rows they are to be compared with are lines of published.csv,
+beside this file; `differs` says in what a set-up is not the published one. Ours are read from results/*/runs.csv.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from experiments.published.options import Options
+from experiments.shared.command_line import Command, Given
+from experiments.shared.start import start
+
+COMMAND = Command("python -m experiments.published", __doc__, Options)
+
+
+def run(console: Console, given: Given, argv: Sequence[str]) -> None:
+    """Write the page."""
+    from experiments.published import report
+
+    report.run(console, given.options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    return start(run, COMMAND, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""What experiments.remedies can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from experiments.shared.settings import Checked, Mark, Metavar
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """What is read."""
+
+    folder: Annotated[Path, Metavar("DIR"), Mark.PLACE, "with the runs of that sweep"] = Path("results/remedies")

@@ -1,0 +1,38 @@
+"""What experiments.sweep can be told."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from experiments.shared.settings import Checked, Folder, Mark, Metavar
+
+# Each is a file or a folder of experiments/ that holds a SWEEP.
+Name = Literal[
+    "lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking"
+]
+SWEEPS: tuple[str, ...] = get_args(Name)
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """A sweep, what is changed of it, and where it goes."""
+
+    sweep: Annotated[Name, Metavar("NAME"), Mark.PLACE, "the sweep to run; --list says what each asks"] = "lstm_gates"
+    list: Annotated[bool, "list the sweeps and what they ask"] = False
+    dry_run: Annotated[bool, "show the trials, their number and a cost estimate, and stop"] = False
+    full: Annotated[bool, "at the size that is reported, not the quick one"] = False
+    set: Annotated[tuple[str, ...], Metavar("KEY=VALUE"), "set a field of every trial, or an option of every cell"] = ()
+    axis: Annotated[
+        tuple[str, ...], Metavar("KEY=V1,V2"), "run every one of these values, in place of the axis of that name"
+    ] = ()
+    cell: Annotated[
+        tuple[str, ...],
+        Metavar("CELL"),
+        "one more cell in the table: a name, or my_module:my_factory; options as in lstm:forget_bias=2",
+    ] = ()
+    seeds: Annotated[
+        str | None,
+        Metavar("C[,R]"),
+        "seeds 0..C-1; with R, these choose the learning rates, and seeds 1000..1000+R-1 report at those",
+    ] = None
+    out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
+    data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
