@@ -24,8 +24,8 @@ def gru(
     *,
     reset_gate: bool = True,
     update_gate: bool = True,
-    reset_bias: Bias = 0.0,
-    update_bias: Bias = 0.0,
+    reset_bias: Bias | None = None,
+    update_bias: Bias | None = None,
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
 ) -> Cell:
@@ -53,8 +53,8 @@ def gru_reset_before(
     *,
     reset_gate: bool = True,
     update_gate: bool = True,
-    reset_bias: Bias = 0.0,
-    update_bias: Bias = 0.0,
+    reset_bias: Bias | None = None,
+    update_bias: Bias | None = None,
     kernel_init: Initializer = glorot_uniform,
     recurrent_init: Initializer = orthogonal,
 ) -> Cell:
@@ -77,12 +77,13 @@ def gru_reset_before(
 def _gru(hidden_size, reset_gate, update_gate, reset_bias, update_bias, kernel_init, recurrent_init, after) -> Cell:
     H = hidden_size
     check_size(hidden_size=H)
-    check_bias(reset_bias=reset_bias, update_bias=update_bias)
-    if reset_bias != 0.0 and not reset_gate:
+    biases = {"reset_bias": reset_bias, "update_bias": update_bias}
+    check_bias(**{label: value for label, value in biases.items() if value is not None})
+    if reset_bias is not None and not reset_gate:
         raise ValueError(f"reset_bias={reset_bias} was given, but this cell has no reset gate")
-    if update_bias != 0.0 and not update_gate:
+    if update_bias is not None and not update_gate:
         raise ValueError(f"update_bias={update_bias} was given, but this cell has no update gate")
-    gate_biases = [reset_bias] * reset_gate + [update_bias] * update_gate
+    gate_biases = [reset_bias or 0.0] * reset_gate + [update_bias or 0.0] * update_gate
     num_gates = len(gate_biases)
 
     def init(key: Array, input_size: int) -> GRUParams:

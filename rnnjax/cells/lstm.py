@@ -51,9 +51,9 @@ def lstm(
     input_activation: Activation = jnp.tanh,
     output_activation: Activation = jnp.tanh,
     projection_size: int | None = None,
-    forget_bias: Bias = 1.0,
+    forget_bias: Bias | None = None,
     input_bias: Bias | None = None,
-    output_bias: Bias = 0.0,
+    output_bias: Bias | None = None,
     cell_bias: Bias = 0.0,
     cut_gradient: bool = False,
     kernel_init: Initializer = glorot_uniform,
@@ -78,7 +78,8 @@ def lstm(
       projection_size: hₜ = W_proj (oₜ ⊙ tanh(cₜ)), of that size, is what recurs and what is returned.
       cut_gradient: no gradient passes from a gate or a block input to hₜ₋₁, so that it goes back in time through c
         alone (the truncation of Hochreiter & Schmidhuber 1997, appendix A.1).
-    Biases are numbers, `Uniform(low, high)`, `Normal(std)` or `Chrono(t_max)`. A `Chrono` forget bias sets b_i = −b_f
+    Biases are numbers, `Uniform(low, high)`, `Normal(std)` or `Chrono(t_max)`; those not given (None) are b_f = 1, and 0
+    and b_o = 0. A `Chrono` forget bias sets b_i = −b_f
     as well, unless `input_bias` is given; a `Chrono` input bias is the negative of what it draws, so that the gate
     starts shut, and −b_f beside the same `Chrono` forget bias.
 
@@ -99,16 +100,15 @@ def lstm(
     """
     H, O = hidden_size, hidden_size if projection_size is None else projection_size
     check_size(hidden_size=H, projection_size=O)
-    check_bias(forget_bias=forget_bias, output_bias=output_bias, cell_bias=cell_bias)
-    if input_bias is not None:
-        check_bias(input_bias=input_bias)
+    given = {"forget_bias": forget_bias, "input_bias": input_bias, "output_bias": output_bias}
+    check_bias(cell_bias=cell_bias, **{label: value for label, value in given.items() if value is not None})
     if coupled and not (forget_gate and input_gate):
         raise ValueError("coupled=True sets i = 1 - f: it needs forget_gate=True and input_gate=True")
     if input_bias is not None and (coupled or not input_gate):
         raise ValueError(f"input_bias={input_bias} was given, but this cell has no input gate of its own")
-    if forget_bias != 1.0 and not forget_gate:
+    if forget_bias is not None and not forget_gate:
         raise ValueError(f"forget_bias={forget_bias} was given, but this cell has no forget gate")
-    if output_bias != 0.0 and not output_gate:
+    if output_bias is not None and not output_gate:
         raise ValueError(f"output_bias={output_bias} was given, but this cell has no output gate")
     has_gate = {"i": input_gate and not coupled, "f": forget_gate, "g": True, "o": output_gate}
     packing = [gate for gate, present in has_gate.items() if present]
@@ -130,9 +130,10 @@ def lstm(
 
     def init_biases(key: Array) -> Array:
         keys = dict(zip("ifgo", jax.random.split(key, 4), strict=True))
-        b = {"g": init_bias(cell_bias, keys["g"], H), "o": init_bias(output_bias, keys["o"], H)}
-        b["f"] = init_bias(forget_bias, keys["f"], H)
-        forget = (forget_bias, b["f"]) if forget_gate else None
+        b = {"g": init_bias(cell_bias, keys["g"], H), "o": init_bias(output_bias or 0.0, keys["o"], H)}
+        b_f = 1.0 if forget_bias is None else forget_bias
+        b["f"] = init_bias(b_f, keys["f"], H)
+        forget = (b_f, b["f"]) if forget_gate else None
         b["i"] = init_input_bias(input_bias, keys["i"], H, forget=forget)
         return jnp.concatenate([b[gate] for gate in packing])
 
@@ -168,32 +169,21 @@ def lstm(
     return Cell(O, init, initial_carry, affine, step)
 
 
-lstm_vanilla = partial(lstm, peepholes=True)
-lstm_vanilla.__doc__ = "Vanilla LSTM with peepholes, all gates (V of Greff et al. 2015); options as `lstm`."
+def _variant(what: str, **switches: Any) -> Callable[..., Cell]:
+    variant = partial(lstm, **switches)
+    variant.__doc__ = f"{what} of Greff et al. 2015); options as `lstm`."
+    return variant
 
-lstm_np = partial(lstm)
-lstm_np.__doc__ = "No peepholes: the everyday LSTM (NP of Greff et al. 2015); options as `lstm`."
 
-lstm_nig = partial(lstm, peepholes=True, input_gate=False)
-lstm_nig.__doc__ = "No input gate, i = 1 (NIG of Greff et al. 2015); options as `lstm`."
-
-lstm_nfg = partial(lstm, peepholes=True, forget_gate=False)
-lstm_nfg.__doc__ = "No forget gate, f = 1 (NFG of Greff et al. 2015); options as `lstm`."
-
-lstm_nog = partial(lstm, peepholes=True, output_gate=False)
-lstm_nog.__doc__ = "No output gate, o = 1 (NOG of Greff et al. 2015); options as `lstm`."
-
-lstm_niaf = partial(lstm, peepholes=True, input_activation=None)
-lstm_niaf.__doc__ = "No input activation, g linear (NIAF of Greff et al. 2015); options as `lstm`."
-
-lstm_noaf = partial(lstm, peepholes=True, output_activation=None)
-lstm_noaf.__doc__ = "No output activation, h = o ⊙ c (NOAF of Greff et al. 2015); options as `lstm`."
-
-lstm_cifg = partial(lstm, peepholes=True, coupled=True)
-lstm_cifg.__doc__ = "Coupled input and forget gate, i = 1 − f (CIFG of Greff et al. 2015); options as `lstm`."
-
-lstm_fgr = partial(lstm, peepholes=True, gate_recurrence=True)
-lstm_fgr.__doc__ = "Full gate recurrence, nine more matrices (FGR of Greff et al. 2015); options as `lstm`."
+lstm_np = _variant("No peepholes: the everyday LSTM (NP")
+lstm_vanilla = _variant("Vanilla LSTM with peepholes, all gates (V", peepholes=True)
+lstm_nig = _variant("No input gate, i = 1 (NIG", peepholes=True, input_gate=False)
+lstm_nfg = _variant("No forget gate, f = 1 (NFG", peepholes=True, forget_gate=False)
+lstm_nog = _variant("No output gate, o = 1 (NOG", peepholes=True, output_gate=False)
+lstm_niaf = _variant("No input activation, g linear (NIAF", peepholes=True, input_activation=None)
+lstm_noaf = _variant("No output activation, h = o ⊙ c (NOAF", peepholes=True, output_activation=None)
+lstm_cifg = _variant("Coupled input and forget gate, i = 1 − f (CIFG", peepholes=True, coupled=True)
+lstm_fgr = _variant("Full gate recurrence, nine more matrices (FGR", peepholes=True, gate_recurrence=True)
 
 
 @shown
