@@ -79,8 +79,8 @@ def lstm(
       cut_gradient: no gradient passes from a gate or a block input to hₜ₋₁, so that it goes back in time through c
         alone (the truncation of Hochreiter & Schmidhuber 1997, appendix A.1).
     Biases are numbers, `Uniform(low, high)`, `Normal(std)` or `Chrono(t_max)`; where none is given (None), b_f = 1 and
-    the others are 0. A `Chrono` forget bias sets b_i = −b_f as well, unless `input_bias` is given; a `Chrono` input bias
-    is the negative of what it draws, so that the gate starts shut, and −b_f beside the same `Chrono` forget bias.
+    the others are 0. A `Chrono` forget bias sets b_i = −b_f as well, unless `input_bias` is given; a `Chrono` input
+    bias is the negative of what it draws, so that the gate starts shut, and −b_f beside the same `Chrono` forget bias.
 
     Carry: LSTMCarry(h [*B, O], c [*B, H], and the gates [*B, K*H] with gate recurrence). Output: hₜ [*B, O], O = H
     unless projected. Packing: i, f, g, o. Parameters: 4H(I + H + 1) as it stands; H(I + H + 1)
