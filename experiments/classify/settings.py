@@ -24,7 +24,7 @@ from experiments.shared.settings import (
 IMDB, AG_NEWS = "stanfordnlp/imdb", "fancyzhx/ag_news"
 PORTIONS = 20  # an epoch is trained in so many, at most: progress and Ctrl-C between
 # The names of TOKENIZERS (rnnjax/data/tokens.py) and OUTPUTS (rnnjax/models/model.py), which to ask would import JAX.
-Tokenizer = Literal["keras_words", "words", "content_words"]
+Tokenizer = Literal["keras_words", "words", "content_words", "characters"]
 Pooling = Literal["last", "mean", "max", "attention"]
 
 

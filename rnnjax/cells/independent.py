@@ -119,6 +119,8 @@ def para_gru(hidden_size: int, *, keep_bias: Bias | None = None, kernel_init: In
     """
     H = hidden_size
     check_size(hidden_size=H)
+    if keep_bias is not None:
+        check_bias(keep_bias=keep_bias)
 
     def init(key: Array, input_size: int) -> ParaGRUParams:
         key_W, key_u, key_b = jax.random.split(key, 3)
@@ -162,6 +164,8 @@ def para_lstm(hidden_size: int, *, forget_bias: Bias | None = None, kernel_init:
     """
     H = hidden_size
     check_size(hidden_size=H)
+    if forget_bias is not None:
+        check_bias(forget_bias=forget_bias)
 
     def init(key: Array, input_size: int) -> ParaLSTMParams:
         key_W, key_u, key_w, key_b = jax.random.split(key, 4)

@@ -253,7 +253,7 @@ def test_auto_projects_inside_on_the_cpu(monkeypatch):
 ERRORS = {
     "cell": (
         {"cell": layer(CELL)},
-        r"unroll needs a Cell such as lstm\(64\), got Layer.*; a Layer has its own apply",
+        r"unroll needs a Cell such as lstm\(64\), got layer\(lstm.*; a Layer has its own apply",
     ),
     "factory": ({"cell": lstm}, "unroll needs a Cell"),
     "xs": ({"xs": np.zeros(7)}, r"xs must be \[T, \*batch, input_size\], got shape \(7,\)"),
