@@ -22,11 +22,13 @@ from rich.console import Console
 from experiments.advice import ADVICE, BASE, PLOT, SWEEP
 from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.shared.start import start
 from experiments.sweep.folder import Folder
 from experiments.sweep.main import execute
 from experiments.sweep.plan import plan
+from experiments.sweep.resume import REPAIR, finished_trials
 from experiments.sweep.spec import parse_field
 from experiments.sweep.table import best_rows, read_runs
 
@@ -151,6 +153,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
     p.add_argument("--out", metavar="DIR", help="results folder (default results/advice-quick, or results/advice)")
     p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
+    p.add_argument(
+        REPAIR, action="store_true", help="put damaged files of the results folder aside, run what is missing"
+    )
     return p
 
 
@@ -167,9 +172,12 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     base = dataclasses.replace(sweep.base, **{k: parse_field(k, v) for k, v in changes.items()})
     sweep = dataclasses.replace(sweep, base=base)
     folder = Folder(args.out or ("results/advice" if args.full else "results/advice-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
-    folder.prepare(sweep, command("experiments.advice", argv))
-    execute(console, sweep, planned, folder, write_verdicts)
+    called = command("experiments.advice", [word for word in argv if word != REPAIR])
+    with one_writer(folder.path):
+        finished = finished_trials(console, folder.path, sweep, called, repair=args.repair)
+        planned = plan(sweep, finished, args.data_dir)
+        folder.prepare(sweep, called)
+        execute(console, sweep, planned, folder, write_verdicts)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,13 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 from rich.table import Table
 
 from experiments.shared.cells import with_options
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.shared.start import start
 from experiments.sweep.folder import Folder
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
+from experiments.sweep.resume import REPAIR, finished_trials
 from experiments.sweep.run import run
 from experiments.sweep.spec import FIELDS, Sweep, parse_field
 from experiments.sweep.table import live_table
@@ -69,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1")
     p.add_argument("--out", metavar="DIR", help="results folder (default results/NAME-quick, with --full results/NAME)")
     p.add_argument("--data-dir", metavar="DIR", help="folder of data sets in the Hub's layout (default: the Hub)")
+    p.add_argument(
+        REPAIR, action="store_true", help="put damaged files of the results folder aside, run what is missing"
+    )
     return p
 
 
@@ -84,12 +89,16 @@ def run_sweep(console: Console, args: argparse.Namespace, argv: Sequence[str]) -
     sweep = load(args.name)
     sweep = adjusted(sweep.at_full_size() if args.full else sweep, args)
     folder = Folder(args.out or os.path.join("results", args.name if args.full else f"{args.name}-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), args.data_dir)
+    called = command("experiments.sweep", [word for word in argv if word != REPAIR])
     if args.dry_run:
-        show_plan(console, sweep, planned)
+        finished = finished_trials(console, folder.path, sweep, called, dry=True)
+        show_plan(console, sweep, plan(sweep, finished, args.data_dir))
         return
-    folder.prepare(sweep, command("experiments.sweep", argv))
-    execute(console, sweep, planned, folder)
+    with one_writer(folder.path):
+        finished = finished_trials(console, folder.path, sweep, called, repair=args.repair)
+        planned = plan(sweep, finished, args.data_dir)
+        folder.prepare(sweep, called)
+        execute(console, sweep, planned, folder)
 
 
 def list_sweeps(console: Console) -> None:
