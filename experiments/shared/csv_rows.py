@@ -77,7 +77,7 @@ class Column(NamedTuple):
         if not NUMBER.fullmatch(cell):
             return f"is {shown(cell)}, not a number", NUMBER.fullmatch(cell.replace(",", ".").strip()) is not None
         value = float(cell)
-        if self.kind == "whole" and value != np.floor(value):
+        if self.kind == "whole" and not value.is_integer():
             return f"is {shown(cell)}, not a whole number", False
         if not self.least <= value <= self.most:
             return f"is {shown(cell)}, which is not from {self.least:g} to {self.most:g}", False
@@ -143,8 +143,10 @@ def read_table(path: Path, schema: Mapping[str, Column]) -> Table:
         damage += found[:1]
         if not found:
             rows.append(Row(line, row))
-    if sum(one.reformatted for one in damage) > len(lines) / 2:
-        sign = sign or "numbers that were rounded or written in another form"
+    measured = [name for name in names if name in schema and schema[name].kind == "float32"]
+    others = sum(any(row.cells[name] for name in measured) for row in rows)
+    if sum(one.reformatted for one in damage) > max(others, 1):  # a spreadsheet writes all rows anew, not one
+        sign, rows = sign or "numbers that were rounded or written in another form", []
     return Table(names, rows, damage, sign)
 
 

@@ -142,12 +142,13 @@ def _true_ids(path: Path, rows: Iterable[Row], sweep: Sweep) -> tuple[list[Row],
     for trial in trials.values():
         unseen = trial.cell, trial.label, trial.eval_every, *(getattr(trial, name) for name in OF_A_TRIAL)
         alike[_key(trial)][unseen] = trial
+    in_sweep = {replace(trial, seed=0) for trial in trials.values()}  # other seeds of it may have been chosen later
     whole, damage = [], []
     sizes: dict[tuple[str, str], Counter] = defaultdict(Counter)  # of data sets
     for row in rows:
         key = row.cells["task"], row.cells["cell"], row.cells["cell_options"], row.cells["variant"]
         made = [one for like in alike.get(key, {}).values() for one in _trials_of(row, like)]
-        if any(one.id == row.cells["trial_id"] for one in made):
+        if any(one.id == row.cells["trial_id"] and replace(one, seed=0) in in_sweep for one in made):
             whole.append(row)
             for name in OF_A_TRIAL:
                 sizes[row.cells["task"], name][row.cells[name]] += 1

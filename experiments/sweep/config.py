@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from experiments.shared.csv_rows import Damage, shown
+from experiments.shared.csv_rows import SHOWN, Damage, shown
 from experiments.sweep.spec import FIELDS, Sweep, as_fields, sweep_from
 from experiments.sweep.table import METRICS
 from rnnjax.errors import unknown
@@ -54,7 +54,7 @@ def _check(content: Any) -> None:
         if not isinstance(content[name], str):
             raise ValueError(f"{name} is {shown(repr(content[name]))}, not a text")
     if content["metric"] not in METRICS:
-        raise ValueError(unknown("metric", shown(content["metric"]), METRICS))
+        raise ValueError(unknown("metric", content["metric"][:SHOWN], METRICS))
     date.fromisoformat(content["date"])
     base, axes = content["base"], content["axes"]
     if not isinstance(base, dict) or not isinstance(axes, dict):
@@ -72,7 +72,7 @@ def _check(content: Any) -> None:
 def _check_values(values: Mapping[str, Any], where: str) -> None:
     for name, value in values.items():
         if name not in FIELDS:
-            raise ValueError(f"{where}: {unknown('setting', shown(name), FIELDS)}")
+            raise ValueError(f"{where}: {unknown('setting', name[:SHOWN], FIELDS)}")
         kind = FIELDS[name].type
         if kind is float:
             fits = value in ("inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool))

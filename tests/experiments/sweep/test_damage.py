@@ -1,13 +1,11 @@
 """A results folder that is damaged: each damage is named, nothing whole is lost, and --repair runs what is missing."""
 
-import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from experiments.sweep import main as sweep
@@ -179,8 +177,8 @@ RUNS = {  # name: damage, what the message says, how many trials are not whole
     "zeros": (bytes_of("runs.csv", lambda data: bytes(len(data))), "line 1: is no row of column names", 12),
     "zeros at its end": (bytes_of("runs.csv", lambda data: data[:-200] + bytes(200)), "runs.csv, line 13", None),
     "a byte that is no text": (
-        cell("device", "c\udc80u") and bytes_of("runs.csv", lambda d: d[:-3] + b"\x80,2\n"),
-        "13",
+        bytes_of("runs.csv", lambda data: data[:-4] + b"\x80" + data[-3:]),
+        "line 13: holds bytes that are no text",
         1,
     ),
     "a quote": (cell("variant", '"elman'), "line 2: cannot be read: its quotes do not match", 1),
@@ -190,9 +188,9 @@ RUNS = {  # name: damage, what the message says, how many trials are not whole
     "a column dropped": (without("learning_rate"), "line 1: lacks the columns learning_rate", 12),
     "a column twice": (lines(lambda r: [r[0].replace("seed", "l1"), *r[1:]]), "names the column 'l1' twice", 12),
     "a column without a name": (lines(lambda r: ["," + r[0], *(f"{i},{x}" for i, x in enumerate(r[1:]))]), "name", 12),
-    "columns swapped": (swapped(["seed", "num_layers"]), "seed is 1, but 0 in trial", None),
+    "columns swapped": (swapped(["seed", "num_layers"]), "line 2: num_layers is '0', which is not from 1", None),
     "columns of text and number swapped": (swapped(["task", "seed"]), "seed is 'recall', not a number", 12),
-    "measured columns swapped": (swapped(["train_loss", "test_loss"]), "train_loss is", 12),
+    "measured columns swapped": (swapped(["train_loss", "test_loss"]), "train_loss is", 6),
     "a cell too many": (lines(lambda r: [*r[:3], r[3] + ",7", *r[4:]]), "line 4: has", 1),
     "a cell too few": (lines(lambda r: [*r[:3], r[3].rsplit(",", 1)[0], *r[4:]]), "line 4: has", 1),
     "a learning rate of 0": (cell("learning_rate", "0.0"), "line 2: learning_rate is 0.0, but 0.01 in trial", 1),
@@ -200,7 +198,7 @@ RUNS = {  # name: damage, what the message says, how many trials are not whole
     "text in a number": (cell("hidden_size", "two"), "line 2: hidden_size is 'two', not a number", 1),
     "half a unit": (cell("hidden_size", "2.5"), "hidden_size is '2.5', not a whole number", 1),
     "units below none": (cell("hidden_size", "-2"), "hidden_size is '-2', which is not from 1", 1),
-    "units without end": (cell("hidden_size", "9" * 400), "hidden_size is", 1),
+    "units without end": (cell("hidden_size", "9" * 400), "hidden_size is '9999", 1),
     "a flag that is none": (cell("solved", "maybe"), "solved is 'maybe', not True or False", 1),
     "an id of NaN": (
         cell("trial_id", "NaN"),
@@ -212,7 +210,7 @@ RUNS = {  # name: damage, what the message says, how many trials are not whole
     "another trial's values": (lines(with_other_values), "line 2: ", 1),
     "another cell": (cell("cell", "os:system"), "cell is 'os:system', but 'elman' in trial", 1),
     "another label": (cell("variant", "lstm"), "variant is 'lstm', but 'elman' in trial", 1),
-    "other held-out data": (cell("num_test", "21"), "num_test is 21, but 20 in trial", 1),
+    "other held-out data": (cell("num_test", "21"), "num_test is 21, but 20 in other runs of this task", 1),
     "another number of parameters": (cell("num_params", "63"), "num_params is 63, but 62 in runs of the same kind", 1),
     "a measured figure blank": (cell("test_loss", ""), "test_loss is empty, though the trial did not diverge", 1),
     "a measured figure of another digit": (cell("test_loss", "2.1"), "test_loss is '2.1', which no run has written", 1),
@@ -282,7 +280,7 @@ def test_every_damage_is_named_and_nothing_whole_is_lost(name, folder, undisturb
     code, said = call(capsys, folder)
     assert code == 2
     assert str(folder) in said
-    assert message in said
+    assert message in said, said
     assert "--repair" in said
     assert files(folder) == before
 
@@ -291,9 +289,6 @@ def test_every_damage_is_named_and_nothing_whole_is_lost(name, folder, undisturb
     code, said = call(capsys, folder, "--repair")
     assert code == 0
     asides = {path.name for path in folder.iterdir() if ".damaged-" in path.name}
-    changed = (
-        [name for name in before if before[name] != (undisturbed / name.split("/")[0]).read_bytes()] if False else []
-    )
     for aside in asides:
         assert aside in said
         if (folder / aside).is_file():
@@ -307,6 +302,149 @@ def test_every_damage_is_named_and_nothing_whole_is_lost(name, folder, undisturb
     ids = set(kept.runs.trial_id)
     same = wanted.runs[wanted.runs.trial_id.isin(ids)].reset_index(drop=True)
     if ids:
-        pd.testing.assert_frame_equal(kept.runs, same, check_exact=True, check_dtype=False)
+        pd.testing.assert_frame_equal(kept.runs[list(same)], same, check_exact=True, check_dtype=False)
         assert set(kept.curves.trial_id) == ids
-    assert not changed
+
+
+NOTHING = Sweep("", "", "", Trial(), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cut", "flip"])
+def test_bytes_at_random(kind, folder, capsys, monkeypatch):
+    """Whatever is cut off or flipped anywhere, no figure that is then believed is another than was measured."""
+    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    random = np.random.default_rng(7)
+    whole = files(folder)
+    first = check(folder, NOTHING).runs.set_index("trial_id")
+    guarded = ["learning_rate", "hidden_size", "seed", "num_params", "train_loss", "validation_loss", "test_loss"]
+    guarded += ["test_accuracy", "chance_loss", "diverged", "variant"]
+    for name in ("runs.csv", "curves.parquet", "config.json"):
+        for place in random.integers(len(whole[name]), size=25):
+            data = whole[name]
+            (folder / name).write_bytes(data[:place] if kind == "cut" else flipped(data, int(place)))
+            before = files(folder)
+            code, said = call(capsys, folder)
+            assert code in (0, 2)
+            assert code == 0 or str(folder) in said
+            assert files(folder)[name] == before[name] or (code == 0 and name == "config.json")
+            found = check(folder, NOTHING).runs
+            if len(found):
+                found = found.set_index("trial_id")[guarded]
+                pd.testing.assert_frame_equal(
+                    found, first.loc[found.index, guarded], check_dtype=False, check_exact=True
+                )
+        (folder / name).write_bytes(whole[name])
+
+
+@pytest.mark.slow
+def test_a_repaired_folder_ends_as_if_undisturbed(folder, undisturbed, capsys):
+    RUNS["cut in half"][0](folder)
+    code, said = call(capsys, folder, "--repair")
+    assert code == 0
+    assert "12 trials, 5 of them finished already" in said
+    assert "--repair" not in json.loads((folder / "config.json").read_text())["command"]
+    of = lambda folder: pd.read_csv(folder / "runs.csv").sort_values("trial_id", ignore_index=True)
+    same = ["trial_id", "learning_rate", "seed", "diverged", "num_params", "chance_loss"]
+    pd.testing.assert_frame_equal(of(folder)[same], of(undisturbed)[same])
+    np.testing.assert_allclose(of(folder)["test_loss"], of(undisturbed)["test_loss"], rtol=1e-5)  # of another width
+    assert call(capsys, folder)[0] == 0
+
+
+@pytest.mark.slow
+def test_what_was_put_aside_is_never_overwritten(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    for number in (1, 2):
+        cell("learning_rate", "0.0")(folder)
+        damaged = (folder / "runs.csv").read_bytes()
+        assert call(capsys, folder, "--repair")[0] == 0
+        assert (folder / f"runs.csv.damaged-{number}").read_bytes() == damaged
+    assert b"0.0" in (folder / "runs.csv.damaged-1").read_bytes()
+
+
+@pytest.mark.slow
+def test_rows_that_say_the_same_are_folded_with_a_word(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    whole = check(folder, NOTHING)
+    lines(lambda runs: runs + runs[1:])(folder)
+    again_with("run_seconds", "7.5")(folder)
+    curves(lambda c: pd.concat([c, c]))(folder)
+    doubled = files(folder)
+    code, said = call(capsys, folder, "--dry-run")
+    assert code == 0
+    assert "13 rows say again what others say; each trial counts once" in said
+    assert "0 trials in 0 programs" in said
+    assert files(folder) == doubled
+    assert call(capsys, folder)[0] == 0
+    found = check(folder, NOTHING)
+    assert not found.folded
+    pd.testing.assert_frame_equal(found.runs, whole.runs, check_exact=True)
+    pd.testing.assert_frame_equal(found.curves, whole.curves, check_exact=True)
+    assert (folder / "runs.csv.damaged-1").read_bytes() == doubled["runs.csv"]
+
+
+def semicolons(folder):
+    path = folder / "runs.csv"
+    pd.read_csv(path).to_csv(path, index=False, sep=";", decimal=",")
+
+
+def rounded(folder):
+    path = folder / "runs.csv"
+    pd.read_csv(path).to_csv(path, index=False, float_format="%.6g")
+
+
+def capitals(folder):
+    path = folder / "runs.csv"
+    path.write_text(path.read_text().replace("True", "TRUE").replace("False", "FALSE"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("save", "sign", "num_kept"),
+    [
+        (semicolons, "semicolons between columns", 0),
+        (rounded, "numbers that were rounded or written in another form", 0),
+        (capitals, "numbers that were rounded or written in another form", 0),
+        (bytes_of("runs.csv", lambda data: b"\xef\xbb\xbf" + data), "a byte-order mark", 12),
+        (bytes_of("runs.csv", lambda data: data.replace(b",", b"\t")), "tabs between columns", 12),
+        (bytes_of("runs.csv", lambda data: data.decode().encode("utf-16")), "UTF-16", 12),
+    ],
+)
+def test_what_a_spreadsheet_saved_is_told_apart(save, sign, num_kept, folder, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    save(folder)
+    saved = (folder / "runs.csv").read_bytes()
+    code, said = call(capsys, folder)
+    assert code == 2
+    assert f"runs.csv was saved by a spreadsheet ({sign})" in said
+    assert "is damaged:" not in said
+    assert (folder / "runs.csv").read_bytes() == saved
+    code, said = call(capsys, folder, "--repair")
+    assert code == 0
+    assert (folder / "runs.csv.damaged-1").read_bytes() == saved
+    assert len(check(folder, NOTHING).runs) == num_kept
+
+
+@pytest.mark.slow
+def test_line_ends_of_another_system_are_no_damage(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    bytes_of("runs.csv", lambda data: data.replace(b"\n", b"\r\n"))(folder)
+    assert call(capsys, folder)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_sweep_without_its_config_is_not_repaired(folder, capsys):
+    (folder / "config.json").unlink()
+    before = files(folder)
+    code, said = call(capsys, folder, "--repair", "--set", "batch_size=5")
+    assert code == 2
+    assert "does not say which sweep this is, and 12 rows are not of 'lstm_gates' as it is called now" in said
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("name", ["lstm_gates", "remedies", "zoo", "advice", "mnist_pixels"])
+def test_what_is_committed_is_whole(name):
+    found = check(ROOT / "results" / name, NOTHING)
+    assert (found.damage, found.sign, found.folded) == ((), "", 0)
+    assert len(found.runs) == (ROOT / "results" / name / "runs.csv").read_text().count("\n") - 1
+    assert set(found.curves.trial_id) == set(found.runs.trial_id)
