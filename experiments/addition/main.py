@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
 from experiments.shared.start import start
 from rnnjax.errors import unknown
@@ -260,6 +261,7 @@ def progress(console: Console, title: str, num_chunks: int, every: int) -> tuple
 def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Train, evaluate, add what is asked, record where asked."""
     check(args)
+    check_recorded(args.out)
     pairs = check_pairs(args.add)
     sizes = (args.hidden_size, args.optimizer, args.batch_size, args.eval_every)
     network = make_network(args.cell, args.bits, *sizes)

@@ -26,6 +26,7 @@ from experiments.bench import report as bench_report
 from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flops
 from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops, num_cores
 from experiments.bench.worker import Worker
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command, git_commit
 from experiments.shared.start import start
 from rnnjax.errors import unknown
@@ -72,19 +73,19 @@ def run(console: Console, args: argparse.Namespace, argv: list[str]) -> None:
     if rounds < 1:
         raise ValueError(f"--rounds {rounds} must be at least 1")
     folder = Path(args.out or ("results/bench-quick" if args.quick else "results/bench"))
-    folder.mkdir(parents=True, exist_ok=True)
-
-    there = set() if args.again else bench_report.measured(folder)
-    todo = [work for work in works if any((work, system) not in there for system in offering(systems, work))]
-    if len(todo) < len(works):
-        console.print(f"{len(works) - len(todo)} of {len(works)} measured already, in {folder}; --again measures anew")
-    try:
-        if todo:
-            shared = {"rounds": rounds, **provenance("experiments.bench", argv)}
-            measure_all(console, folder, todo, systems, shared)
-    finally:
-        if (folder / bench_report.ROWS).exists():
-            console.print(f"{bench_report.write_report(folder)}")
+    with one_writer(folder):
+        there = set() if args.again else bench_report.measured(folder)
+        todo = [work for work in works if any((work, system) not in there for system in offering(systems, work))]
+        if len(todo) < len(works):
+            done = len(works) - len(todo)
+            console.print(f"{done} of {len(works)} measured already, in {folder}; --again measures anew")
+        try:
+            if todo:
+                shared = {"rounds": rounds, **provenance("experiments.bench", argv)}
+                measure_all(console, folder, todo, systems, shared)
+        finally:
+            if (folder / bench_report.ROWS).exists():
+                console.print(f"{bench_report.write_report(folder)}")
 
 
 def chosen(args: argparse.Namespace) -> tuple[list[Work], list[str]]:

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(console: Console, args: argparse.Namespace, argv: list[str]) -> None:
     from experiments.bench.main import is_installed, provenance
+    from experiments.shared.one_writer import one_writer
     from rnnjax.errors import unknown
 
     for name in args.systems:
@@ -73,18 +74,19 @@ def compare(console: Console, args: argparse.Namespace, argv: list[str]) -> None
     shared = {"runs": len(runs), "seeds": args.seeds, "learning_rates": rates, **what}
     shared |= provenance("experiments.bench.sweep", argv)
     folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for i in range(args.rounds):
-        for system in args.systems:
-            if not is_installed(system):
-                console.print(f"{system} is not installed and left out: pip install '{PEERS[system]}'", markup=False)
-                continue
-            row = timed(system, runs, what)
-            rows.append({"system": system, "round": i, **row, "versions": versions(system), **shared})
-            bench_report.write_table(folder / bench_report.SWEEP, pd.DataFrame(rows))
-            console.print(f"{system}, {row['how']}: {row['wall_seconds']:.1f} s", markup=False)
-    console.print(f"{bench_report.write_report(folder)}")
+    with one_writer(folder):
+        rows: list[dict[str, Any]] = []
+        for i in range(args.rounds):
+            for system in args.systems:
+                if not is_installed(system):
+                    how = f"pip install '{PEERS[system]}'"
+                    console.print(f"{system} is not installed and left out: {how}", markup=False)
+                    continue
+                row = timed(system, runs, what)
+                rows.append({"system": system, "round": i, **row, "versions": versions(system), **shared})
+                bench_report.write_table(folder / bench_report.SWEEP, pd.DataFrame(rows))
+                console.print(f"{system}, {row['how']}: {row['wall_seconds']:.1f} s", markup=False)
+        console.print(f"{bench_report.write_report(folder)}")
 
 
 def timed(system: str, runs: Sequence[tuple[int, float]], what: dict[str, Any]) -> dict[str, Any]:

@@ -28,9 +28,11 @@ from experiments.shared.fit import resumable
 from experiments.shared.looks import style
 from experiments.shared.numbers import figure, markdown
 from experiments.shared.provenance import provenance
-from experiments.shared.results import record, replace
+from experiments.shared.recorded import check_recorded
+from experiments.shared.results import adding_to, record, replace
 from experiments.shared.start import start
 from rnnjax.errors import unknown
+from rnnjax.files import write_whole
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
@@ -76,6 +78,7 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     if args.list:
         list_presets(console)
         return
+    check_recorded(args.out)
     for name, value, least in (("seeds", args.seeds, 1), ("first-seed", args.first_seed, 0)):
         if value < least:
             raise ValueError(f"--{name} {value} must be at least {least}")
@@ -203,10 +206,10 @@ def write(
                 {"preset": label, "seed": one.seed, "epoch": epoch, "quantity": k, "value": v}
                 for k, v in values.items()
             ]
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
-    text = "\n\n".join([TEXT, *falls(kept)])
-    return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
+    with adding_to(folder):
+        kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
+        text = "\n\n".join([TEXT, *falls(kept)])
+        return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
 
 
 def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
@@ -237,7 +240,7 @@ def keep_curves(path: Path, new: pd.DataFrame) -> pd.DataFrame:
     """All curves there are now: those of a preset and seed replace its older ones."""
     if path.exists():
         new = replace(pd.read_csv(path), new, ["preset", "seed"])
-    new.to_csv(path, index=False)
+    write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
     return new
 
 

@@ -34,6 +34,7 @@ from experiments.forecast.rolling import (
 )
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.start import start
 from rnnjax.data.series import make_transform
 from rnnjax.errors import unknown
@@ -167,6 +168,7 @@ def alone(rolling: Rolling, method: Method) -> Forecasts:
 def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Forecast, show, record where asked."""
     chosen = choose(args)
+    check_recorded(args.out)
     outcome = forecast(console, chosen)
     show(console, outcome)
     if args.out:

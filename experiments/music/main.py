@@ -40,6 +40,7 @@ from experiments.shared.cells import variant
 from experiments.shared.fit import Fitted, fit, resumable
 from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
 from experiments.shared.start import start
 from rnnjax.data.piano_rolls import Pieces, from_folder, jsb_chorales
@@ -62,6 +63,7 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     """Train a network per seed, score each on the test pieces, record and compose where asked."""
     preset, settings = settings_of(args)
     check(args, settings)
+    check_recorded(args.out)
     dataset, pieces = read(args)
     beginning = beginning_of(pieces["test"], args.piece, args.beginning)
     program = make_program(settings, len(pieces["train"]), max(frames_of(pieces["train"])))

@@ -49,9 +49,11 @@ from experiments.shared.cells import variant
 from experiments.shared.fit import Fitted, fit, resumable
 from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
-from experiments.shared.results import RUN, WHAT, record, replace
+from experiments.shared.recorded import RUN, WHAT, check_recorded
+from experiments.shared.results import adding_to, record, replace
 from experiments.shared.start import start
 from rnnjax.errors import unknown
+from rnnjax.files import write_whole
 from rnnjax.models.seq2seq import ATTENTION
 from rnnjax.training.optimizers import OPTIMIZERS
 
@@ -69,6 +71,7 @@ def run(console: Console, args: argparse.Namespace, argv: Sequence[str]) -> None
     for _, settings in chosen.values():
         check(args, settings)
         make_model(settings, task, vocabulary)
+    check_recorded(args.out)
     as_pairs(task, vocabulary, args.write)
     data = make_data(task, vocabulary, next(iter(chosen.values()))[1].num_train)
     for preset, settings in chosen.values():
@@ -262,17 +265,17 @@ def write(console, folder: Path, task: Task, settings: Settings, preset: str, ru
                     {**common, "metric": metric, "split": split, "seed": seed, **values}
                     | {"wall_seconds": round(fitted.seconds, 2)}
                 )
-    folder.mkdir(parents=True, exist_ok=True)
-    table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
-    joined(folder / EXAMPLES, examples.assign(**what), WHAT)
-    captions = {}
-    for dataset, some in table.groupby("dataset", sort=False):
-        image = f"{dataset}.png"
-        plot(make_task(dataset), some).savefig(folder / image, dpi=144)
-        captions[image] = (
-            f"{dataset}: exact matches by length of the source, mean and range over seeds; lengths not seen shaded."
-        )
-    readme = record(folder, rows, title="Sequence to sequence", text=TEXT, plots=captions)
+    with adding_to(folder):
+        table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
+        joined(folder / EXAMPLES, examples.assign(**what), WHAT)
+        captions = {}
+        for dataset, some in table.groupby("dataset", sort=False):
+            image = f"{dataset}.png"
+            plot(make_task(dataset), some).savefig(folder / image, dpi=144)
+            captions[image] = (
+                f"{dataset}: exact matches by length of the source, mean and range over seeds; lengths not seen shaded."
+            )
+        readme = record(folder, rows, title="Sequence to sequence", text=TEXT, plots=captions)
     console.print(f"recorded: {readme}", markup=False)
 
 
@@ -283,7 +286,7 @@ def joined(path: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The rows of a file, those with the keys of new ones replaced by them; written back there."""
     if path.exists():
         new = replace(pd.read_csv(path, dtype=TEXTS), new, keys)
-    new.to_csv(path, index=False)
+    write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
     return new
 
 

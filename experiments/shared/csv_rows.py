@@ -13,11 +13,12 @@ import io
 import math
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from rnnjax.files import write_whole
 
@@ -192,6 +193,16 @@ def _wrong_names(names: list[str], schema: Mapping[str, Column]) -> str:
     if missing := [name for name, column in schema.items() if name not in names and not column.optional]:
         return f"lacks the columns {', '.join(missing)}"
     return ""
+
+
+def as_frame(columns: Sequence[str], rows: Sequence[Row], dtype: Mapping[str, type]) -> pd.DataFrame:
+    """Rows as pandas reads them from a file, with these types of columns."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([row.cells[name] for name in columns] for row in rows)
+    text.seek(0)
+    return pd.read_csv(text, dtype=dtype)
 
 
 def told(damage: Collection[Damage], most: int = 8) -> str:

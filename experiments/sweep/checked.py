@@ -12,8 +12,6 @@ Nothing tells of a change to `solved`, `steps_to_solve`, seconds, versions and d
 leaves each of its type and in its range.
 """
 
-import csv
-import io
 import json
 import math
 from collections import Counter, defaultdict
@@ -28,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from experiments.shared.cells import parse_cell
-from experiments.shared.csv_rows import Column, Damage, Row, read_table, shown
+from experiments.shared.csv_rows import Column, Damage, Row, as_frame, read_table, shown
 from experiments.sweep.config import read_config
 from experiments.sweep.folder import CURVES, TEXT
 from experiments.sweep.spec import FIELDS, Sweep, Trial, parse_field
@@ -93,7 +91,7 @@ def check(folder: Path, sweep: Sweep) -> Checked:
       OSError: a file is there and may not be read.
     """
     config, runs = folder / "config.json", folder / "runs.csv"
-    nothing = Checked(_frame([], []), pd.DataFrame({name: [] for name in CURVES}), (), "", 0)
+    nothing = Checked(pd.DataFrame({"trial_id": []}), pd.DataFrame({name: [] for name in CURVES}), (), "", 0)
     if not folder.is_dir():
         return nothing
     damage: list[Damage] = []
@@ -117,19 +115,8 @@ def check(folder: Path, sweep: Sweep) -> Checked:
     rows, found = _with_curves(folder, rows, curves) if not found else ([], [])
     damage += found
     curves = curves[curves["trial_id"].isin({row.cells["trial_id"] for row in rows})]
-    return Checked(_frame(columns, rows), curves, tuple(damage), sign, num_folded)
-
-
-def _frame(columns: Sequence[str], rows: Sequence[Row]) -> pd.DataFrame:
-    """Rows as `Folder.runs` reads them."""
-    if not rows:
-        return pd.DataFrame({"trial_id": []})
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([row.cells[name] for name in columns] for row in rows)
-    text.seek(0)
-    return pd.read_csv(text, dtype=TEXT)
+    frame = as_frame(columns, rows, TEXT) if rows else nothing.runs
+    return Checked(frame, curves, tuple(damage), sign, num_folded)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ from rich.console import Console
 from experiments.shared.cells import variant
 from experiments.shared.fit import fit
 from experiments.shared.numbers import plain
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.start import start
 from experiments.textgen import results
 from experiments.textgen.corpus import FORMS, LEVELS, Corpus, build, read_texts, standard_library
@@ -111,6 +113,7 @@ def run(console: Console, args: argparse.Namespace, argv: list[str]) -> None:
         return
     settings, preset = settings_of(args)
     settings.check()
+    check_recorded(args.out)
     if args.seeds < 1:
         raise ValueError(f"--seeds {args.seeds} must be at least 1")
     corpus = corpus_of(args, settings)
@@ -126,7 +129,8 @@ def run(console: Console, args: argparse.Namespace, argv: list[str]) -> None:
         folder = Path(args.model) / f"seed-{seed}" if args.seeds > 1 else Path(args.model)
         what = {"preset": preset, "dataset": corpus.name, "cell": variant(settings.cell), "seed": seed}
         what |= provenance("experiments.textgen", argv)
-        rows += train(console, corpus, untried, training, folder, what, args.out)
+        with one_writer(folder):
+            rows += train(console, corpus, untried, training, folder, what, args.out)
     if args.out:
         path = results.write(Path(args.out), rows, TEXT)
         console.print(f"recorded: {path}", markup=False)
