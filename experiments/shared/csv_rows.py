@@ -23,6 +23,7 @@ import pandas as pd
 from rnnjax.files import write_whole
 
 SHOWN = 40  # characters of a wrong cell
+LONGEST = 8  # lines of a row, looked for beside damage
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|-?inf")
 
 
@@ -171,7 +172,7 @@ def _cells(line: str, mark: str) -> list[str] | None:
 
 
 def _lines(text: str, mark: str) -> list[tuple[int, list[str] | None]]:
-    """Cells with the line each row begins in. Cells may hold line ends; where that leads nowhere, a row is a line."""
+    """Cells with the line each row begins in. Cells may hold line ends; where that leads nowhere, few rows do."""
     reader, rows, line = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True), [], 1
     try:
         for cells in reader:
@@ -181,8 +182,14 @@ def _lines(text: str, mark: str) -> list[tuple[int, list[str] | None]]:
             return rows
     except csv.Error:
         pass
-    lines = text.removesuffix("\n").split("\n")
-    return [(number, _cells(one, mark)) for number, one in enumerate(lines, 1)]
+    lines, found, at = text.removesuffix("\n").split("\n"), [], 0
+    width = len(_cells(lines[0], mark) or ())
+    while at < len(lines):
+        spans = ((span, _cells("\n".join(lines[at : at + span]), mark)) for span in range(1, LONGEST + 1))
+        taken, cells = next((one for one in spans if one[1] and len(one[1]) == width), (1, _cells(lines[at], mark)))
+        found.append((at + 1, cells))
+        at += taken
+    return found
 
 
 def _wrong_names(names: list[str], schema: Mapping[str, Column]) -> str:
@@ -197,6 +204,8 @@ def _wrong_names(names: list[str], schema: Mapping[str, Column]) -> str:
 
 def as_frame(columns: Sequence[str], rows: Sequence[Row], dtype: Mapping[str, type]) -> pd.DataFrame:
     """Rows as pandas reads them from a file, with these types of columns."""
+    if not rows:
+        return pd.DataFrame(columns=list(columns))
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
