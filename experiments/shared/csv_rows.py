@@ -173,13 +173,16 @@ def _cells(line: str, mark: str) -> list[str] | None:
 
 def _lines(text: str, mark: str) -> list[tuple[int, list[str] | None]]:
     """Cells with the line each row begins in. Cells may hold line ends; where that leads nowhere, few rows do."""
-    reader, rows, line = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True), [], 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    found: list[tuple[int, list[str] | None]] = []
+    line, widths = 1, set()
     try:
-        for cells in reader:
-            rows.append((line, cells))
+        for row in reader:
+            found.append((line, row))
+            widths.add(len(row))
             line = reader.line_num + 1
-        if all(len(cells) == len(rows[0][1]) for _, cells in rows):
-            return rows
+        if len(widths) == 1:
+            return found
     except csv.Error:
         pass
     lines, found, at = text.removesuffix("\n").split("\n"), [], 0

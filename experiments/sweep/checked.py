@@ -143,10 +143,10 @@ def _true_ids(path: Path, rows: Iterable[Row], sweep: Sweep) -> tuple[list[Row],
             damage.append(Damage(path, row.line, _wrong_id(row, key, made, trials)))
     kept = []
     for row in whole:
-        trial = trials.get(row.cells["trial_id"])
-        for name in OF_A_TRIAL if trial else ():
+        own = trials.get(row.cells["trial_id"])
+        for name in OF_A_TRIAL if own else ():
             value, most = row.cells[name], sizes[row.cells["task"], name].most_common(1)[0][0]
-            if getattr(trial, name) != float(value) and value != most:
+            if getattr(own, name) != float(value) and value != most:
                 damage.append(Damage(path, row.line, f"{name} is {value}, but {most} in other runs of this task"))
                 break
         else:

@@ -352,6 +352,20 @@ def test_a_repaired_folder_ends_as_if_undisturbed(folder, undisturbed, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full always")
+@pytest.mark.parametrize("name", ["config.json", "curves.parquet", "runs.csv"])
+def test_a_full_disk_is_said_with_the_file(name, folder, capsys):
+    lines(lambda runs: runs[:-1])(folder)  # a trial is left to run
+    before = (folder / name).read_bytes()
+    (folder / f"{name}.unfinished").symlink_to("/dev/full")
+    code, said = call(capsys, folder)
+    assert code == 2
+    assert f"No space left on device: '{folder / name}'" in said
+    assert (folder / name).read_bytes() == before
+    assert call(capsys, folder)[0] == 0
+
+
+@pytest.mark.slow
 def test_what_was_put_aside_is_never_overwritten(folder, capsys, monkeypatch):
     monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
     for number in (1, 2):
