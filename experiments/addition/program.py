@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 from experiments.addition.settings import Options
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
 from rnnjax.models.model import Model, make_model
 from rnnjax.tasks.base import Example, Task
@@ -200,6 +201,7 @@ def progress(console: Console, title: str, num_chunks: int, every: int) -> tuple
 
 def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Train, evaluate, add what is asked, record where asked."""
+    check_recorded(options.out)
     pairs = list(zip(options.add[::2], options.add[1::2], strict=True))
     sizes = (options.hidden_size, options.optimizer, options.batch_size, options.eval_every)
     network = make_network(options.cell, options.bits, *sizes)

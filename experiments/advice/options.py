@@ -15,3 +15,4 @@ class Options(Checked):
     seeds: Annotated[Size | None, "seeds 0..N-1"] = None
     out: Annotated[Folder, "results folder (default results/advice-quick, with --full results/advice)"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
+    repair: Annotated[bool, "put damaged files of the results folder aside, run what is missing"] = False

@@ -14,10 +14,12 @@ from experiments.advice import ADVICE, BASE, PLOT, SWEEP
 from experiments.advice.options import Options
 from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.sweep.folder import Folder
 from experiments.sweep.main import execute
 from experiments.sweep.plan import plan
+from experiments.sweep.resume import REPAIR, finished_trials
 from experiments.sweep.spec import parse_field
 from experiments.sweep.table import best_rows, read_runs
 
@@ -139,6 +141,9 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     base = dataclasses.replace(sweep.base, **{k: parse_field(k, v) for k, v in changes.items()})
     sweep = dataclasses.replace(sweep, base=base)
     folder = Folder(options.out or ("results/advice" if options.full else "results/advice-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
-    folder.prepare(sweep, command("experiments.advice", argv))
-    execute(console, sweep, planned, folder, write_verdicts)
+    called = command("experiments.advice", [word for word in argv if word != REPAIR])
+    with one_writer(folder.path):
+        finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
+        planned = plan(sweep, finished, options.data_dir)
+        folder.prepare(sweep, called)
+        execute(console, sweep, planned, folder, write_verdicts)

@@ -19,6 +19,7 @@ from experiments.bench.settings import QUICK_ROUNDS, ROUNDS, Options, shape_of
 from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flops
 from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops, num_cores
 from experiments.bench.worker import Worker
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command, git_commit
 from rnnjax.errors import unknown
 
@@ -42,19 +43,19 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     works, systems = chosen(options)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     folder = Path(options.out or ("results/bench-quick" if options.quick else "results/bench"))
-    folder.mkdir(parents=True, exist_ok=True)
-
-    there = set() if options.again else bench_report.measured(folder)
-    todo = [work for work in works if any((work, system) not in there for system in offering(systems, work))]
-    if len(todo) < len(works):
-        console.print(f"{len(works) - len(todo)} of {len(works)} measured already, in {folder}; --again measures anew")
-    try:
-        if todo:
-            shared = {"rounds": rounds, **provenance("experiments.bench", argv)}
-            measure_all(console, folder, todo, systems, shared)
-    finally:
-        if (folder / bench_report.ROWS).exists():
-            console.print(f"{bench_report.write_report(folder)}")
+    with one_writer(folder):
+        there = set() if options.again else bench_report.measured(folder)
+        todo = [work for work in works if any((work, system) not in there for system in offering(systems, work))]
+        if len(todo) < len(works):
+            done = len(works) - len(todo)
+            console.print(f"{done} of {len(works)} measured already, in {folder}; --again measures anew")
+        try:
+            if todo:
+                shared = {"rounds": rounds, **provenance("experiments.bench", argv)}
+                measure_all(console, folder, todo, systems, shared)
+        finally:
+            if (folder / bench_report.ROWS).exists():
+                console.print(f"{bench_report.write_report(folder)}")
 
 
 def chosen(options: Options) -> tuple[list[Work], list[str]]:

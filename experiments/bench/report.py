@@ -1,6 +1,5 @@
 """What the benchmark leaves in its folder: bench.csv, a plot, and a README.md made from the tables alone."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,9 @@ def add(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    table.to_csv(unfinished, index=False)
-    os.replace(unfinished, path)
+    from rnnjax.files import write_whole  # imports JAX, which not every process that imports this file is to do
+
+    write_whole(path, lambda unfinished: table.to_csv(unfinished, index=False))
 
 
 def is_peer(system: str) -> bool:

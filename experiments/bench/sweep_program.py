@@ -15,6 +15,7 @@ from experiments.bench.settings import SweepOptions
 from experiments.bench.systems import PEERS, versions
 from experiments.bench.work import REFERENCE, num_cores, start_jax
 from experiments.bench.worker import Worker
+from experiments.shared.one_writer import one_writer
 
 INPUT_SIZE = 2  # of the adding task
 HOW = {REFERENCE: "one program, {} devices", "torch": "{} processes of one thread"}
@@ -31,18 +32,19 @@ def compare(console: Console, options: SweepOptions, argv: Sequence[str]) -> Non
     shared = {"runs": len(runs), "seeds": options.seeds, "learning_rates": rates, **what}
     shared |= provenance("experiments.bench.sweep", argv)
     folder = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for i in range(options.rounds):
-        for system in options.systems:
-            if not is_installed(system):
-                console.print(f"{system} is not installed and left out: pip install '{PEERS[system]}'", markup=False)
-                continue
-            row = timed(system, runs, what)
-            rows.append({"system": system, "round": i, **row, "versions": versions(system), **shared})
-            bench_report.write_table(folder / bench_report.SWEEP, pd.DataFrame(rows))
-            console.print(f"{system}, {row['how']}: {row['wall_seconds']:.1f} s", markup=False)
-    console.print(f"{bench_report.write_report(folder)}")
+    with one_writer(folder):
+        rows: list[dict[str, Any]] = []
+        for i in range(options.rounds):
+            for system in options.systems:
+                if not is_installed(system):
+                    how = f"pip install '{PEERS[system]}'"
+                    console.print(f"{system} is not installed and left out: {how}", markup=False)
+                    continue
+                row = timed(system, runs, what)
+                rows.append({"system": system, "round": i, **row, "versions": versions(system), **shared})
+                bench_report.write_table(folder / bench_report.SWEEP, pd.DataFrame(rows))
+                console.print(f"{system}, {row['how']}: {row['wall_seconds']:.1f} s", markup=False)
+        console.print(f"{bench_report.write_report(folder)}")
 
 
 def timed(system: str, runs: Sequence[tuple[int, float]], what: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from experiments.shared.fit import resumable
 from experiments.shared.looks import style
 from experiments.shared.numbers import figure, markdown
 from experiments.shared.provenance import provenance
-from experiments.shared.results import record, replace
+from experiments.shared.recorded import check_recorded
+from experiments.shared.results import adding_to, record, replace
 from experiments.shared.settings import as_words, plain
+from rnnjax.files import write_whole
 
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
 FALL = 0.05  # of validation accuracy, that is reported
@@ -38,6 +40,7 @@ and a learning rate that goes to zero."""
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     """Prepare, train a classifier for each seed, record and classify where asked."""
     options, settings = given.options, given.settings
+    check_recorded(options.out)
     label = " ".join([given.preset, *as_words(given.changed)])
     prepared = prepare(settings, options.data_dir)
     sizes = {name: len(part.labels) for name, part in prepared.parts.items()}
@@ -121,10 +124,10 @@ def write(
                 {"preset": label, "seed": one.seed, "epoch": epoch, "quantity": k, "value": v}
                 for k, v in values.items()
             ]
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
-    text = "\n\n".join([TEXT, *falls(kept)])
-    return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
+    with adding_to(folder):
+        kept = keep_curves(folder / CURVES, pd.DataFrame(curves))
+        text = "\n\n".join([TEXT, *falls(kept)])
+        return record(folder, rows, title="Text classification", text=text, plots=plot_all(folder, kept))
 
 
 def epoch_of(settings: Settings, one: Run, entry: dict[str, float]) -> float:
@@ -155,7 +158,7 @@ def keep_curves(path: Path, new: pd.DataFrame) -> pd.DataFrame:
     """All curves there are now: those of a preset and seed replace its older ones."""
     if path.exists():
         new = replace(pd.read_csv(path), new, ["preset", "seed"])
-    new.to_csv(path, index=False)
+    write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
     return new
 
 

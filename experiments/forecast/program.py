@@ -26,6 +26,7 @@ from experiments.forecast.settings import PRESETS, Settings, autoregressions
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.command_line import Given
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_flags
 from rnnjax.data.series import make_transform
 from rnnjax.training.optimizers import Hyper
@@ -123,6 +124,7 @@ def alone(rolling: Rolling, method: Method) -> Forecasts:
 
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     """Forecast, show, record where asked."""
+    check_recorded(given.options.out)
     chosen = choose(given)
     outcome = forecast(console, chosen)
     show(console, outcome)

@@ -13,7 +13,9 @@ from experiments.gradients.report import HEADER, readme, rows_of, summary_lines,
 from experiments.gradients.settings import SEQ_LEN, Options
 from experiments.shared.cells import build_cell
 from experiments.shared.provenance import provenance
+from experiments.shared.results import adding_to
 from experiments.shared.start import num_cores
+from rnnjax.files import write_whole
 from rnnjax.tasks import OWN_SEQ_LEN, make_task
 
 SHOWN = 8  # columns of the table that fit a terminal
@@ -39,10 +41,11 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
             found[cells[position]] = of_cell
             console.print(f"{position + 1} of {len(cells)}: {cells[position]}", markup=False)
     rows = rows_of(found, setting)
-    rows.to_csv(folder / "gradients.csv", index=False, float_format="%.5g")
-    plots = write_page(folder, found, setting)
-    source = provenance("experiments.gradients", argv)
-    (folder / "README.md").write_text(readme(found, setting, source, plots), encoding="utf-8")
+    with adding_to(folder):
+        plots = write_page(folder, found, setting)
+        source = provenance("experiments.gradients", argv)
+        write_whole(folder / "gradients.csv", lambda path: rows.to_csv(path, index=False, float_format="%.5g"))
+        write_whole(folder / "README.md", readme(found, setting, source, plots))
     table = Table(*HEADER[:SHOWN])
     for line in table_of(found, setting):
         table.add_row(*line[:SHOWN])

@@ -32,6 +32,7 @@ from experiments.shared.command_line import Given
 from experiments.shared.fit import Fitted, fit, resumable
 from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
 from rnnjax.data.piano_rolls import Pieces, from_folder, jsb_chorales
 from rnnjax.data.ragged import make_buckets
@@ -44,6 +45,7 @@ BLIND = "key frequencies"
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     """Train a network per seed, score each on the test pieces, record and compose where asked."""
     preset, settings, options = given.label, given.settings, given.options
+    check_recorded(options.out)
     make_network(settings, 100)
     dataset, pieces = read(options)
     beginning = beginning_of(pieces["test"], options.piece, options.beginning)

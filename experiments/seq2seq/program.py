@@ -40,7 +40,9 @@ from experiments.shared.command_line import Given
 from experiments.shared.fit import Fitted, fit, resumable
 from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
-from experiments.shared.results import RUN, WHAT, record, replace
+from experiments.shared.recorded import check_recorded
+from experiments.shared.results import RUN, WHAT, adding_to, record, replace
+from rnnjax.files import write_whole
 
 # --- the program ------------------------------------------------------------------------------------------------------
 
@@ -48,6 +50,7 @@ from experiments.shared.results import RUN, WHAT, record, replace
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     """Train with each kind of attention, evaluate by length, record and write where asked."""
     task, options = make_task(given.preset), given.options
+    check_recorded(options.out)
     chosen = [with_attention(given, attention) for attention in options.attention]
     vocabulary = make_vocabulary(task)
     for _, settings in chosen:
@@ -200,17 +203,17 @@ def write(console, folder: Path, task: Task, settings: Settings, preset: str, ru
                     {**common, "metric": metric, "split": split, "seed": seed, **values}
                     | {"wall_seconds": round(fitted.seconds, 2)}
                 )
-    folder.mkdir(parents=True, exist_ok=True)
-    table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
-    joined(folder / EXAMPLES, examples.assign(**what), WHAT)
-    captions = {}
-    for dataset, some in table.groupby("dataset", sort=False):
-        image = f"{dataset}.png"
-        plot(make_task(dataset), some).savefig(folder / image, dpi=144)
-        captions[image] = (
-            f"{dataset}: exact matches by length of the source, mean and range over seeds; lengths not seen shaded."
-        )
-    readme = record(folder, rows, title="Sequence to sequence", text=TEXT, plots=captions)
+    with adding_to(folder):
+        table = joined(folder / BY_LENGTH, pd.concat(lines, ignore_index=True), RUN)
+        joined(folder / EXAMPLES, examples.assign(**what), WHAT)
+        captions = {}
+        for dataset, some in table.groupby("dataset", sort=False):
+            image = f"{dataset}.png"
+            plot(make_task(dataset), some).savefig(folder / image, dpi=144)
+            captions[image] = (
+                f"{dataset}: exact matches by length of the source, mean and range over seeds; lengths not seen shaded."
+            )
+        readme = record(folder, rows, title="Sequence to sequence", text=TEXT, plots=captions)
     console.print(f"recorded: {readme}", markup=False)
 
 
@@ -221,7 +224,7 @@ def joined(path: Path, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The rows of a file, those with the keys of new ones replaced by them; written back there."""
     if path.exists():
         new = replace(pd.read_csv(path, dtype=TEXTS), new, keys)
-    new.to_csv(path, index=False)
+    write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
     return new
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import shutil
 import signal
 import threading
@@ -19,7 +18,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from rnnjax.files import user_cache
+from experiments.shared.one_writer import one_writer
+from rnnjax.files import user_cache, write_whole
 from rnnjax.training.checkpoint import Checkpoints
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
@@ -136,11 +136,15 @@ def resumable(program: str, config: Mapping[str, Any]) -> Iterator[Callable[[int
     """The folder of each seed's checkpoints in the user's cache; they go once the block has come to its end.
 
     Where it does not, stopped by Ctrl-C or an error, the same program with the same config finds them again.
+
+    Raises:
+      ValueError: another process runs this training now.
     """
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = user_cache() / "training" / f"{program}-{digest}"
-    yield lambda seed: folder / f"seed-{seed}"
-    shutil.rmtree(folder, ignore_errors=True)
+    with one_writer(folder):
+        yield lambda seed: folder / f"seed-{seed}"
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -159,9 +163,7 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
             raise ValueError(f"{folder} holds another training:\n{rows}\nGive another folder, or delete that one.")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

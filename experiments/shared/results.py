@@ -6,27 +6,35 @@ preset, dataset, cell and seed replace those of an earlier call, so that several
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.shared.csv_rows import put_aside, told
 from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.one_writer import one_writer
+from experiments.shared.recorded import RUN, TEXT, WHAT, read_recorded
+from rnnjax.files import write_whole
 
-WHAT = ["preset", "dataset", "cell"]
-RUN = [*WHAT, "seed"]
 NEEDED = [*WHAT, "metric", "split", "value", "seed", "num_params", "num_train", "num_test", "wall_seconds"]
 NEEDED += ["command", "git_commit", "device"]
 NONE: Mapping[str, str] = {}
-TEXT = dict.fromkeys([*WHAT, "metric", "split", "command", "git_commit", "device", "date"], str)
+ADD_SECONDS = 600.0  # that another process may take to add its rows
 
 
 def record(
     folder, rows: Iterable[Mapping[str, Any]], *, title: str, text: str, plots: Mapping[str, str] = NONE
 ) -> Path:
     """Write runs.csv and README.md; returns the path of the latter.
+
+    Another process that writes there is waited for. A runs.csv that has been damaged since `check_recorded` saw it is
+    put aside under another name, with a warning that says where, and its whole rows are kept: what was measured is not
+    thrown away.
 
     Args:
       folder: where to; made if it is not there.
@@ -43,18 +51,23 @@ def record(
     _check(new)
     new["yes_or_no"] = [isinstance(value, bool) for value in new["value"]]
     new["value"] = new["value"].astype(float)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "runs.csv"
-    if path.exists():
-        old = pd.read_csv(path, dtype=TEXT)
-        _check(old, str(path))
-        new = replace(old, new.astype(dict.fromkeys(WHAT, str)), RUN)
-    unfinished = path.with_name("runs.csv.unfinished")
-    new.to_csv(unfinished, index=False)
-    os.replace(unfinished, path)
-    readme = folder / "README.md"
-    readme.write_text(report(pd.read_csv(path, dtype=TEXT), title, text, plots), encoding="utf-8")
+    with adding_to(folder):
+        path = folder / "runs.csv"
+        if path.exists():
+            old, damage = read_recorded(path)
+            if damage:
+                warnings.warn(f"{path} is damaged, as it was: {put_aside(path).name}\n{told(damage)}", stacklevel=2)
+            if len(old):
+                new = replace(old, new.astype(dict.fromkeys(WHAT, str)), RUN)
+        write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
+        readme = folder / "README.md"
+        write_whole(readme, report(pd.read_csv(path, dtype=TEXT), title, text, plots))
     return readme
+
+
+def adding_to(folder: str | os.PathLike) -> AbstractContextManager[None]:
+    """Hold a folder alone while rows are added to files there; whoever else does so is waited for."""
+    return one_writer(folder, ADD_SECONDS)
 
 
 def replace(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -63,13 +76,13 @@ def replace(old: pd.DataFrame, new: pd.DataFrame, keys: list[str]) -> pd.DataFra
     return new if there.all() else pd.concat([old[~there], new], ignore_index=True)
 
 
-def _check(runs: pd.DataFrame, where: str = "rows") -> None:
+def _check(runs: pd.DataFrame) -> None:
     if runs.empty:
-        raise ValueError(f"{where}: there is nothing to record")
+        raise ValueError("rows: there is nothing to record")
     if missing := [name for name in NEEDED if name not in runs]:
-        raise ValueError(f"{where}: columns missing: {', '.join(missing)}")
+        raise ValueError(f"rows: columns missing: {', '.join(missing)}")
     if empty := [name for name in NEEDED if name != "value" and runs[name].isna().any()]:
-        raise ValueError(f"{where}: columns with empty cells: {', '.join(empty)}")
+        raise ValueError(f"rows: columns with empty cells: {', '.join(empty)}")
 
 
 def report(runs: pd.DataFrame, title: str, text: str, plots: Mapping[str, str] = NONE) -> str:

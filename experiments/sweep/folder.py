@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from experiments.sweep.plan import Group
 from experiments.sweep.spec import Sweep, sweep_from
+from rnnjax.files import write_whole
 
 TEXT = {"trial_id": str, "git_commit": str}  # a commit like 12e4567 is no number
 CURVES = ["trial_id", "quantity", "index", "value"]
@@ -43,7 +43,7 @@ class Folder:
             self._refuse_a_changed_spec(sweep, old)
             today = old["date"]
         content = {**sweep.describe(), "command": command, "date": today}
-        _write(config, json.dumps(content, indent=2) + "\n")
+        write_whole(config, json.dumps(content, indent=2) + "\n")
 
     def _refuse_a_changed_spec(self, sweep: Sweep, old: dict[str, Any]) -> None:
         before = sweep_from(old)
@@ -85,9 +85,8 @@ class Folder:
         new = pd.DataFrame(rows)
         old_curves, old_runs = self.curves(), self.runs()
         joined = pd.concat([old_curves, curves], ignore_index=True) if len(old_curves) else curves
-        _write_with(self.path / "curves.parquet", lambda path: joined.to_parquet(path, index=False, compression="zstd"))
         runs = pd.concat([old_runs, new], ignore_index=True) if len(old_runs) else new
-        _write_with(self.path / "runs.csv", lambda path: runs.to_csv(path, index=False))
+        write_runs(self.path, runs, joined)
 
     def checkpoints(self, one: Group, width: int) -> Path:
         """Where a group keeps its state; at another width (another number of devices) it starts anew."""
@@ -104,12 +103,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON: {error}; delete it or give another --out") from error
 
 
-def _write(path: Path, text: str) -> None:
-    _write_with(path, lambda unfinished: unfinished.write_text(text))
-
-
-def _write_with(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file and rename into its place, so that it is always whole."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    write(unfinished)
-    os.replace(unfinished, path)
+def write_runs(folder: Path, runs: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """Write both files whole, runs.csv last; where there is no run, there is neither."""
+    paths = folder / "curves.parquet", folder / "runs.csv"
+    if runs.empty:
+        for path in reversed(paths):
+            path.unlink(missing_ok=True)
+        return
+    how = {"index": False, "compression": "zstd", "write_page_checksum": True}
+    write_whole(paths[0], lambda path: curves.to_parquet(path, **how))
+    write_whole(paths[1], lambda path: runs.to_csv(path, index=False))

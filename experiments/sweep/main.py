@@ -13,12 +13,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.folder import Folder
 from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
+from experiments.sweep.resume import REPAIR, finished_trials
 from experiments.sweep.run import run
 from experiments.sweep.settings import Options
 from experiments.sweep.spec import Sweep, Trial
@@ -33,12 +35,16 @@ def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     sweep = load(options.sweep)
     sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
     folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
+    called = command("experiments.sweep", [word for word in argv if word != REPAIR])
     if options.dry_run:
-        show_plan(console, sweep, planned, folder.runs())
+        finished = finished_trials(console, folder.path, sweep, called, dry=True)
+        show_plan(console, sweep, plan(sweep, finished, options.data_dir), folder.runs())
         return
-    folder.prepare(sweep, command("experiments.sweep", argv))
-    execute(console, sweep, planned, folder)
+    with one_writer(folder.path):
+        finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
+        planned = plan(sweep, finished, options.data_dir)
+        folder.prepare(sweep, called)
+        execute(console, sweep, planned, folder)
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:

@@ -36,3 +36,4 @@ class Options(Checked):
     ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
+    repair: Annotated[bool, "put damaged files of the results folder aside, run what is missing"] = False

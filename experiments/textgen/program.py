@@ -12,7 +12,9 @@ from rich.console import Console
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.command_line import Given
 from experiments.shared.fit import fit
+from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
+from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_flags, plain
 from experiments.textgen import results
 from experiments.textgen.corpus import Corpus, build, read_texts, standard_library
@@ -31,6 +33,7 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     if given.command == "generate":
         write(console, options)
         return
+    check_recorded(options.out)
     build_cell(settings.cell, settings.hidden_size, settings.seq_len)
     preset = " ".join([given.preset, *as_flags({k: v for k, v in given.changed.items() if k != "cell"})])
     corpus = corpus_of(options, settings)
@@ -46,7 +49,8 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
         folder = options.model / f"seed-{seed}" if options.seeds > 1 else options.model
         what = {"preset": preset, "dataset": corpus.name, "cell": variant(settings.cell), "seed": seed}
         what |= provenance("experiments.textgen", argv)
-        rows += train(console, corpus, untried, training, folder, what, options.out)
+        with one_writer(folder):
+            rows += train(console, corpus, untried, training, folder, what, options.out)
     if options.out:
         path = results.write(options.out, rows, TEXT)
         console.print(f"recorded: {path}", markup=False)

@@ -19,10 +19,12 @@ from matplotlib.ticker import PercentFormatter
 
 from experiments.shared.looks import style
 from experiments.shared.numbers import figure, markdown
-from experiments.shared.results import RUN, TEXT, WHAT, record, replace, report
+from experiments.shared.recorded import RUN, TEXT, WHAT
+from experiments.shared.results import adding_to, record, replace, report
 from experiments.textgen.corpus import UNKNOWN, Corpus
 from experiments.textgen.generated import loops, share_known
 from experiments.textgen.saved_model import Generator
+from rnnjax.files import write_whole
 
 TEMPERATURES = (0.0, 0.2, 0.5, 1.0)  # of samples while training; 0 is greedy
 MEASURED = (0.0, 0.2, 0.5, 1.0, 1.2)  # once trained
@@ -142,7 +144,7 @@ def write_samples(folder: Path, what: Mapping[str, str], text: str) -> Path:
     name = "".join(c if c.isalnum() or c in "-_=." else "-" for c in stem)
     path = Path(folder) / "samples" / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path
 
 
@@ -153,18 +155,21 @@ def write_curves(
     path = Path(folder) / CURVES
     new = pd.DataFrame([{"epoch": e["chunk"] / chunks_per_epoch, **e} for e in history])
     new = new.drop(columns=["chunk", "score"]).assign(**{key: what[key] for key in RUN})
-    if path.exists():
-        new = replace(pd.read_csv(path, dtype=dict.fromkeys(WHAT, str)), new, RUN)
-    new[RUN + [name for name in new if name not in RUN]].to_csv(path, index=False)
+    with adding_to(folder):
+        if path.exists():
+            new = replace(pd.read_csv(path, dtype=dict.fromkeys(WHAT, str)), new, RUN)
+        new = new[RUN + [name for name in new if name not in RUN]]
+        write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
 
 
 def write(folder: Path, rows: Sequence[Mapping[str, Any]], text: str) -> Path:
     """runs.csv, the plot and README.md with the summary of all runs in the folder, whose path is returned."""
     title, plots = "Text generation", {PLOT: CAPTION}
-    path = record(folder, rows, title=title, text=text, plots=plots)
-    plot_known(folder)
-    runs = pd.read_csv(folder / "runs.csv", dtype=TEXT)
-    path.write_text(report(runs, title, f"{text}\n\n{SUMMARY}\n\n{summary(folder)}", plots), encoding="utf-8")
+    with adding_to(folder):
+        path = record(folder, rows, title=title, text=text, plots=plots)
+        plot_known(folder)
+        runs = pd.read_csv(folder / "runs.csv", dtype=TEXT)
+        write_whole(path, report(runs, title, f"{text}\n\n{SUMMARY}\n\n{summary(folder)}", plots))
     return path
 
 

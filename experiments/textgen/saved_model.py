@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from experiments.shared.fit import CONFIG, check_config, read_config
 from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
 from experiments.textgen.language_model import LanguageModel, make_language_model
 from experiments.textgen.settings import Settings
+from rnnjax.files import write_whole
 from rnnjax.models.decode import Options, generate
 from rnnjax.training.checkpoint import Checkpoints
 
@@ -99,10 +99,7 @@ def save(folder: Path, generator: Generator, config: dict[str, Any]) -> dict[str
     config = config | digest
     check_config(folder, config)
     content = {"start": generator.start, "ends": generator.ends, "tokens": generator.vocabulary.tokens}
-    path = Path(folder) / VOCABULARY
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(Path(folder) / VOCABULARY, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
     return config
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import tempfile
 import unicodedata
 import warnings
 import zipfile
@@ -16,6 +15,7 @@ import regex
 
 from rnnjax.data.ragged import Ragged
 from rnnjax.errors import unknown
+from rnnjax.files import write_whole
 
 KEPT = 8  # files of tokens in a cache; those of IMDB have 50 MB
 
@@ -168,11 +168,14 @@ def _read_tokens(path: Path) -> Tokens | None:
 
 def _write_tokens(path: Path, tokens: Tokens) -> None:
     types = np.frombuffer("\n".join(tokens.types).encode("utf-8", "surrogatepass"), np.uint8)
+
+    def write(unfinished: Path) -> None:
+        with open(unfinished, "wb") as file:
+            np.savez(file, types=types, values=tokens.ids.values, offsets=tokens.ids.offsets)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".unfinished", delete=False) as file:
-            np.savez(file, types=types, values=tokens.ids.values, offsets=tokens.ids.offsets)
-        os.replace(file.name, path)
+        write_whole(path, write, several=True)
         for old in sorted(path.parent.glob("tokens-*.npz"), key=os.path.getmtime)[:-KEPT]:
             old.unlink(missing_ok=True)
     except OSError as error:
