@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.sweep import main as sweep
+from experiments.sweep import command, main as sweep
 from experiments.sweep.checked import check
 from experiments.sweep.spec import Sweep, Trial
 
@@ -21,7 +21,7 @@ NUM_TRIALS = 12
 
 def call(capsys, folder, *more) -> tuple[int, str]:
     """Exit code, and all that was said, in one line."""
-    code = sweep.main([*COMMAND, "--out", str(folder), *more])
+    code = command.main([*COMMAND, "--out", str(folder), *more])
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     return code, " ".join((said.err + said.out).split())
@@ -34,7 +34,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "results"
-    assert sweep.main([*COMMAND, "--out", str(folder)]) == 0
+    assert command.main([*COMMAND, "--out", str(folder)]) == 0
     return folder
 
 
