@@ -452,7 +452,7 @@ def test_a_folder_of_another_sweep_without_its_config_is_not_repaired(folder, ca
     before = files(folder)
     code, said = call(capsys, folder, "--repair", "--set", "batch_size=5")
     assert code == 2
-    assert "does not say which sweep this is, and 12 rows are not of 'lstm_gates' as it is called now" in said
+    assert "does not say which sweep this is, and 12 rows are not of 'lstm_gates, changed' as it is called now" in said
     assert files(folder) == before
 
 
