@@ -1,10 +1,13 @@
-"""Two results folders beside each other: what differs between them, by how much, and how sure that is.
+"""Results folders beside each other: what differs between them, by how much, and how sure that is.
 
-    python -m experiments.compare DIR_A DIR_B [--out FILE.md]
+    python -m experiments.compare DIR_A DIR_B [DIR ...] [--match NAME=NAME] [--out FILE.md]
 
-Cells are joined by task, seq_len and variant; sizes (hidden_size, num_layers, num_steps) of which either folder holds
-several in one cell are joined too, other differences of size are named. In each folder the setting of a cell is chosen
-as in every table: by validation loss. A difference is always B − A.
+Two folders of sweeps are compared as said below. More than two, any of a program, or names to match: each figure that
+two of them have, side by side (experiments/shared/beside.py), a sweep's at its chosen setting.
+
+Of two sweeps, cells are joined by task, seq_len and variant; sizes (hidden_size, num_layers, num_steps) of which either
+folder holds several in one cell are joined too, other differences of size are named. In each folder the setting of a
+cell is chosen as in every table: by validation loss. A difference is always B − A.
 """
 
 import argparse
@@ -18,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.shared.beside import beside_report, joined, parse_match
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
+from experiments.shared.records import of_sweep, read_records, whole
 from experiments.sweep.table import (
     KEYS,
     METRICS,
@@ -226,21 +231,48 @@ def _values(values: pd.Series) -> str:
     return ", ".join(texts) or "empty"
 
 
-def default_out(folder_a, folder_b) -> Path:
-    """compare_<a>_<b>.md in the current folder, by the names of the two."""
-    return Path(f"compare_{Path(folder_a).resolve().name}_{Path(folder_b).resolve().name}.md")
+def default_out(*folders) -> Path:
+    """compare_<a>_<b>.md in the current folder, by the names of the folders."""
+    return Path("_".join(["compare", *(Path(folder).resolve().name for folder in folders)]) + ".md")
+
+
+def is_program(folder) -> bool:
+    """Whether this is not a sweep's folder: a row of its runs.csv is one metric, or it has other tables."""
+    path = Path(folder) / "runs.csv"
+    if not path.is_file():
+        return any((Path(folder) / name).is_file() for name in ("bench.csv", "gradients.csv"))
+    with path.open(encoding="utf-8") as file:
+        return {"preset", "dataset", "metric", "value"} <= {name.strip() for name in file.readline().split(",")}
+
+
+def chosen_records(folder) -> pd.DataFrame:
+    """The records of a folder; of a sweep, those of each cell's chosen setting, sizes that vary in the variant."""
+    if is_program(folder):
+        return read_records(folder)
+    return whole(of_sweep(best_rows(read_runs(folder)), Path(folder)))
 
 
 def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.compare", description="Compare two results folders: each variant's metric, B − A."
+        prog="python -m experiments.compare",
+        description="Compare results folders: of two sweeps each variant's metric, B − A; of others, side by side.",
     )
     parser.add_argument("folder_a", metavar="DIR_A", help="a folder with runs.csv")
     parser.add_argument("folder_b", metavar="DIR_B", help="another")
+    parser.add_argument("more", metavar="DIR", nargs="*", help="further ones")
+    parser.add_argument(
+        "--match", metavar="NAME=NAME", action="append", default=[], help="two variants that are to be taken as one"
+    )
     parser.add_argument("--out", metavar="FILE.md", help="where to write (default: compare_<A>_<B>.md in this folder)")
     given = parser.parse_args(arguments)
-    out = Path(given.out) if given.out else default_out(given.folder_a, given.folder_b)
+    folders = [given.folder_a, given.folder_b, *given.more]
+    out = Path(given.out) if given.out else default_out(*folders)
     try:
+        if given.more or given.match or any(map(is_program, folders)):
+            records = joined({folder: chosen_records(folder) for folder in folders}, parse_match(given.match))
+            out.write_text(beside_report(records), encoding="utf-8")
+            print(f"Written to {out.resolve()}")
+            return
         a, b = read_pair(given.folder_a, given.folder_b)
         differences = compare(a, b)
         remarks = notes(a, b, differences)

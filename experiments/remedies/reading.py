@@ -109,7 +109,8 @@ def scatter(cells: pd.DataFrame, found: dict[str, float] | None) -> Figure:
             ):
                 axis.scatter(steps[marked], here.loc[marked, "left"], c=colour, s=22, label=label, zorder=3)
             axis.axvline(lag, color="0.4", linestyle=":", linewidth=1)
-            rho = _spearman(steps, 1 - here["left"])
+            known = here.dropna(subset="gradient_horizon")
+            rho = _spearman(known["gradient_horizon"], 1 - known["left"])
             axis.set_title(f"{task}, T = {lag}: rho {rho:.2f}", fontsize=10)
             axis.set_xscale("log")
             axis.grid(color="0.92", linewidth=0.7)
