@@ -1,10 +1,13 @@
-"""Two results folders beside each other: what differs between them, by how much, and how sure that is.
+"""Results folders beside each other: what differs between them, by how much, and how sure that is.
 
-    python -m experiments.compare DIR_A DIR_B [--out FILE.md]
+    python -m experiments.compare DIR_A DIR_B [DIR ...] [--match NAME=NAME ...] [--out FILE.md]
 
-Cells are joined by task, seq_len and variant; sizes (hidden_size, num_layers, num_steps) of which either folder holds
-several in one cell are joined too, other differences of size are named. In each folder the setting of a cell is chosen
-as in every table: by validation loss. A difference is always B − A.
+Two folders of sweeps are compared as said below. More than two, any of a program, or names to match: each figure that
+two of them have, side by side (experiments/shared/beside.py), a sweep's at its chosen setting.
+
+Of two sweeps, cells are joined by task, seq_len and variant; sizes (hidden_size, num_layers, num_steps) of which either
+folder holds several in one cell are joined too, other differences of size are named. In each folder the setting of a
+cell is chosen as in every table: by validation loss. A difference is always B − A.
 """
 
 import sys

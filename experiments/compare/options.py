@@ -13,6 +13,8 @@ class Options(Checked):
 
     folder_a: Annotated[Path, Metavar("DIR_A"), Mark.PLACE, "a folder with runs.csv"]
     folder_b: Annotated[Path, Metavar("DIR_B"), Mark.PLACE, "another"]
+    more: Annotated[tuple[Path, ...], Metavar("DIR"), Mark.PLACE, "further ones"] = ()
+    match: Annotated[tuple[str, ...], Metavar("NAME=NAME"), "two variants that are to be taken as one"] = ()
     out: Annotated[Path | None, Metavar("FILE.md"), "where to write (default: compare_<A>_<B>.md in this folder)"] = (
         None
     )

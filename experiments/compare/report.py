@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.compare.options import Options
+from experiments.shared.beside import beside_report, joined, parse_match
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
+from experiments.shared.records import of_sweep, read_records, whole
 from experiments.sweep.table import (
     KEYS,
     METRICS,
@@ -218,14 +220,36 @@ def _values(values: pd.Series) -> str:
     return ", ".join(texts) or "empty"
 
 
-def default_out(folder_a, folder_b) -> Path:
-    """compare_<a>_<b>.md in the current folder, by the names of the two."""
-    return Path(f"compare_{Path(folder_a).resolve().name}_{Path(folder_b).resolve().name}.md")
+def default_out(*folders) -> Path:
+    """compare_<a>_<b>.md in the current folder, by the names of the folders."""
+    return Path("_".join(["compare", *(Path(folder).resolve().name for folder in folders)]) + ".md")
+
+
+def is_program(folder) -> bool:
+    """Whether this is not a sweep's folder: a row of its runs.csv is one metric, or it has other tables."""
+    path = Path(folder) / "runs.csv"
+    if not path.is_file():
+        return any((Path(folder) / name).is_file() for name in ("bench.csv", "gradients.csv"))
+    with path.open(encoding="utf-8") as file:
+        return {"preset", "dataset", "metric", "value"} <= {name.strip() for name in file.readline().split(",")}
+
+
+def chosen_records(folder) -> pd.DataFrame:
+    """The records of a folder; of a sweep, those of each cell's chosen setting, sizes that vary in the variant."""
+    if is_program(folder):
+        return read_records(folder)
+    return whole(of_sweep(best_rows(read_runs(folder)), Path(folder)))
 
 
 def run(console: Console, options: Options) -> None:
     """Compare, write, and show."""
-    out = options.out or default_out(options.folder_a, options.folder_b)
+    folders = [options.folder_a, options.folder_b, *options.more]
+    out = options.out or default_out(*folders)
+    if options.more or options.match or any(map(is_program, folders)):
+        records = joined({str(folder): chosen_records(folder) for folder in folders}, parse_match(options.match))
+        out.write_text(beside_report(records), encoding="utf-8")
+        console.print(f"Written to {out.resolve()}", markup=False)
+        return
     a, b = read_pair(options.folder_a, options.folder_b)
     differences = compare(a, b)
     remarks = notes(a, b, differences)

@@ -41,7 +41,7 @@ def line(folder: Path, one: dict) -> list:
     values = ours(folder, one)
     mean, low, high = mean_interval(values.to_numpy(float))
     shown = [figure(mean) if len(values) else "–", "–" if math.isnan(low) else f"{figure(low)} to {figure(high)}"]
-    metric = f"{one['metric']}, {one['split']}"
+    metric = f"{one['metric']}, {one['split']}" + (f", at step {int(one['step']):,}" if one["step"] else "")
     verdict = better(one["published"], one["better"] == "higher", mean, low, high) if len(values) else "not run"
     return [one["what"], one["source"], metric, figure(one["published"]), *shown, len(values), verdict, one["differs"]]
 
@@ -50,17 +50,41 @@ def ours(folder: Path, one: dict) -> pd.Series:
     """The values of our runs, one per seed; none where there is no such folder or row.
 
     Raises:
-      ValueError: the rows are of several cells, so that the figure must name one.
+      ValueError: the rows are of several cells or settings, so that the figure must name one; or a sweep's folder
+        lacks the metric, or its curves the step.
     """
     path = folder / one["folder"] / "runs.csv"
     if not path.exists():
         return pd.Series(dtype=float)
     runs = pd.read_csv(path, dtype=TEXT)
+    if "trial_id" in runs:
+        return of_sweep(path.parent, runs, one)
     for name in ("preset", "metric", "split", *(["cell"] if one["cell"] else [])):
         runs = runs[runs[name] == one[name]]
     if runs["cell"].nunique() > 1:
         raise ValueError(f"{FIGURES.name}: {one['what']!r} must name a cell, of: {', '.join(runs['cell'].unique())}")
     return runs["value"].dropna()
+
+
+def of_sweep(folder: Path, runs: pd.DataFrame, one: dict) -> pd.Series:
+    """`ours` from the rows of a sweep: a column of theirs, or a quantity of their curves at a step."""
+    runs = runs[(runs["task"] == one["preset"]) & (runs["variant"] == one["cell"])]
+    if runs["seed"].duplicated().any():
+        raise ValueError(f"{FIGURES.name}: {one['what']!r} fits several settings of {folder}: a seed has several rows")
+    if not one["step"]:
+        if one["metric"] not in runs:
+            raise ValueError(f"{FIGURES.name}: {one['what']!r}: {folder} has no column {one['metric']!r}")
+        return runs[one["metric"]].dropna()
+    curves = pd.read_parquet(folder / "curves.parquet", filters=[("quantity", "==", one["metric"])])
+    curves = curves[curves["trial_id"].isin(runs["trial_id"])]
+    at = curves.loc[curves["index"] == int(one["step"]), "value"]
+    if len(at) != len(runs):
+        steps = ", ".join(f"{step:,}" for step in sorted(curves["index"].unique()))
+        raise ValueError(
+            f"{FIGURES.name}: {one['what']!r}: {folder} has no {one['metric']} of every run at step {one['step']}; "
+            f"it has those at {steps or 'no step'}"
+        )
+    return at.dropna()
 
 
 def better(published: float, higher: bool, mean: float, low: float, high: float) -> str:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 from rich.console import Console
 from scipy import stats
 
 from experiments.remedies.options import Options
-from experiments.shared.numbers import figure, horizon_text, markdown
+from experiments.shared.numbers import horizon_text, markdown
 from experiments.shared.provenance import command
 from experiments.sweep.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
 from experiments.sweep.table import KEYS, best_rows, read_runs, summary
@@ -32,28 +30,33 @@ def settings(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlation(cells: pd.DataFrame, reach: str) -> dict[str, float] | None:
-    """Spearman's rank correlation of the reach, as a share of the lag, with what is learnt (1 - left), over all rows.
+    """Spearman's rank correlation of the reach, as a share of the lag, with what is learnt (1 - left).
 
-    `low` and `high` end its 95 % interval by a bootstrap over variants, since the rows of one variant are not
-    independent; `p` is the two-sided p-value that takes them as such; `within` is the mean over (task, lag) of the
-    correlation among the variants there, which no difference in difficulty between lags enters. None where there are
-    not three settings yet that differ in reach and in what they learn.
+    `within` is the mean over (task, lag) of the correlation among the variants there, which no difference in
+    difficulty between lags enters; `rho` is that over all rows, which it does enter. `low` and `high`, and `rho_low`
+    and `rho_high`, end their 95 % intervals by a bootstrap that draws whole variants, since the rows of one variant
+    are not independent. None where there are not three settings yet that differ in reach and in what they learn.
     """
     rows = cells.dropna(subset=[reach]).assign(share=lambda r: r[reach] / r["seq_len"], learnt=lambda r: 1 - r["left"])
     if len(rows) < 3 or rows["share"].nunique() < 2 or rows["learnt"].nunique() < 2:
         return None
-    found = stats.spearmanr(rows["share"], rows["learnt"])
-    parts = [part[["share", "learnt"]].to_numpy() for _, part in rows.groupby("variant")]
+    place = rows.groupby(["task", "seq_len"]).ngroup()
+    parts = [np.column_stack([place[part.index], part["share"], part["learnt"]]) for _, part in rows.groupby("variant")]
     rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(RESAMPLES):
-        both = np.concatenate([parts[i] for i in rng.integers(len(parts), size=len(parts))])
-        drawn.append(_spearman(both[:, 0], both[:, 1]))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    within = [_spearman(part["share"], part["learnt"]) for _, part in rows.groupby(["task", "seq_len"])]
-    within = [rho for rho in within if not math.isnan(rho)]
-    return {"rho": found.statistic, "p": found.pvalue, "low": low, "high": high, "n": len(rows),
-            "variants": len(parts), "within": float(np.mean(within)) if within else math.nan}  # fmt: skip
+    drawn = [_both(np.concatenate([parts[i] for i in rng.integers(len(parts), size=len(parts))]))
+             for _ in range(RESAMPLES)]  # fmt: skip
+    (low, rho_low), (high, rho_high) = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    within, rho = _both(np.concatenate(parts))
+    return {"within": within, "low": low, "high": high, "rho": rho, "rho_low": rho_low, "rho_high": rho_high,
+            "n": len(rows), "variants": len(parts)}  # fmt: skip
+
+
+def _both(rows: np.ndarray) -> tuple[float, float]:
+    """The mean correlation within a place, and that over all rows; of rows (place, share, learnt)."""
+    places = [rows[rows[:, 0] == place] for place in np.unique(rows[:, 0])]
+    found = np.array([_spearman(some[:, 1], some[:, 2]) for some in places])
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if len(found) else math.nan, _spearman(rows[:, 1], rows[:, 2])
 
 
 def _spearman(a, b) -> float:
@@ -84,43 +87,42 @@ def ranking_table(cells: pd.DataFrame) -> str:
 
 
 def scatter(cells: pd.DataFrame, found: dict[str, float] | None) -> Figure:
-    """Every (variant, task, lag): the reach at the start, as a share of the lag, against the loss that is left."""
-    drawn = Figure(figsize=(11, 8), layout="constrained")
-    axis = drawn.subplots()
-    share = (cells["gradient_horizon"].clip(0.1, FLAT) / cells["seq_len"]).fillna(0.1)
-    lags = sorted(cells["seq_len"].unique())
-    names = []  # and where they belong
-    for task, marker in zip(cells["task"].unique(), "os^Dv", strict=False):
-        for number, lag in enumerate(lags):
-            here = (cells["task"] == task) & (cells["seq_len"] == lag)
-            colour = f"C{number}"
-            axis.scatter(
-                share[here], cells.loc[here, "left"], marker=marker, c=colour, s=30, label=f"{task}, T = {lag}"
-            )
-            names += zip(cells.loc[here, "variant"], share[here], cells.loc[here, "left"], strict=True)
-    axis.set_xscale("log")
-    axis.set_xlabel("gradient horizon at initialisation, as a share of the lag T")
-    axis.set_ylabel("test loss left, as a share of chance (lower is better)")
+    """A panel for each task and lag: a point a variant, its reach at the start against the loss it leaves."""
+    tasks, lags = list(cells["task"].unique()), sorted(cells["seq_len"].unique())
+    size = 1 + 3.6 * len(lags), 1.2 + 3 * len(tasks)
+    drawn = Figure(figsize=(max(size[0], 6), size[1]), layout="constrained")
+    axes = drawn.subplots(len(tasks), len(lags), squeeze=False, sharex=True, sharey=True)
+    for line, task in zip(axes, tasks, strict=True):
+        for axis, lag in zip(line, lags, strict=True):
+            here = cells[(cells["task"] == task) & (cells["seq_len"] == lag)]
+            steps = here["gradient_horizon"].fillna(0).clip(0.1, FLAT)
+            solved = here["solved"] == here["n"]
+            for marked, colour, label in (
+                (solved, "C0", "solved by every seed"),
+                (~solved, "0.6", "not by every seed"),
+            ):
+                axis.scatter(steps[marked], here.loc[marked, "left"], c=colour, s=22, label=label, zorder=3)
+            axis.axvline(lag, color="0.4", linestyle=":", linewidth=1)
+            known = here.dropna(subset="gradient_horizon")
+            rho = _spearman(known["gradient_horizon"], 1 - known["left"])
+            axis.set_title(f"{task}, T = {lag}: rho {rho:.2f}", fontsize=10)
+            axis.set_xscale("log")
+            axis.grid(color="0.92", linewidth=0.7)
+            axis.set_axisbelow(True)
+    axes[0, 0].set_ylim(1.04, -0.04)
+    axes[0, 0].legend(fontsize=8, loc="best")
+    drawn.supxlabel(
+        f"gradient horizon at initialisation, in steps (dotted: the lag; at {FLAT:,}: does not fall)",
+        fontsize=9,
+    )
+    drawn.supylabel("test loss left, as a share of chance (up is better)", fontsize=9)
     if found:
-        what = f"Spearman's correlation of reach with what is learnt: {found['rho']:.2f} (n = {found['n']})"
-        axis.set_title(what, fontsize=10)
-    axis.grid(color="0.92", linewidth=0.7)
-    axis.legend(fontsize=7)
-    FigureCanvasAgg(drawn).draw()
-    _annotate(axis, names)
+        drawn.suptitle(
+            f"Reach at the start and what is learnt: within task and lag rho {found['within']:.2f} "
+            f"[{found['low']:.2f}, {found['high']:.2f}], n = {found['variants']} variants",
+            fontsize=11,
+        )
     return drawn
-
-
-def _annotate(axis, names: list[tuple[str, float, float]]) -> None:
-    """Each name beside its point, but for those that would cover another."""
-    size = 6
-    taken: list[Bbox] = []
-    for name, x, y in names:
-        left, low = axis.transData.transform((x, y))
-        box = Bbox.from_bounds(left, low, 0.75 * size * len(name), 1.3 * size)
-        if not any(box.overlaps(other) for other in taken):
-            taken.append(box)
-            axis.annotate(name, (x, y), fontsize=size, xytext=(3, 2), textcoords="offset points", color="0.3")
 
 
 def run(console: Console, options: Options, argv: Sequence[str]) -> None:
@@ -132,11 +134,12 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     lines = []
     for when, c in found.items():
         if c is None:
-            lines.append([when, *["–"] * 5])
+            lines.append([when, *["–"] * 4])
             continue
-        rho = f"{c['rho']:.2f} [{c['low']:.2f}, {c['high']:.2f}]"
-        lines.append([when, rho, figure(c["p"]), figure(round(c["within"], 2)), c["n"], c["variants"]])
-    header = ["reach", "Spearman's rho [95 %]", "p", "mean within task and lag", "n", "variants"]
+        within = f"{c['within']:.2f} [{c['low']:.2f}, {c['high']:.2f}]"
+        rho = f"{c['rho']:.2f} [{c['rho_low']:.2f}, {c['rho_high']:.2f}]"
+        lines.append([when, within, rho, c["n"], c["variants"]])
+    header = ["reach", "rho within task and lag [95 %]", "over all rows [95 %]", "rows", "n (variants)"]
     text = (
         "# Remedies, ranked\n\n"
         f"```\n{command('experiments.remedies', argv)}\n```\n\n"
@@ -146,9 +149,10 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
         "By pair: seeds solved / n and share of the chance loss left (median over seeds). Gradient horizons, in "
         f"steps, are medians over the pairs.\n\n{ranking_table(cells)}\n\n"
         "## Does reach predict what is learnt?\n\n"
-        "The rank correlation, over all remedies, tasks and lags, of the gradient horizon as a share of the lag with "
-        "the share of the chance loss that training has removed. Interval: bootstrap over remedies. The p-value takes "
-        "all n as independent, which they are not quite.\n\n"
+        "Spearman's rank correlation of the gradient horizon as a share of the lag with the share of the chance loss "
+        "that training has removed: among the variants at one task and lag, its mean over these; and over all rows, "
+        "into which it enters as well that longer lags are harder. Intervals: bootstrap over variants, whose rows are "
+        "not independent of each other, so that n is their number.\n\n"
         f"{markdown(header, lines)}\n\n![Reach at the start against the loss that is left](reach_and_success.png)\n"
     )
     (folder / "remedies.md").write_text(text, encoding="utf-8")

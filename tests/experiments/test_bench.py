@@ -301,6 +301,9 @@ def test_a_file_without_the_columns_is_refused(tmp_path):
 def test_the_report_says_who_is_fastest_where(tmp_path):
     made_up(tmp_path)
     text = bench_report.write_report(tmp_path).read_text()
+    assert not (tmp_path / bench_report.PLOT).exists()  # of one shape
+    rows = bench_report.read(tmp_path)
+    assert bench_report.plot(pd.concat([rows, rows.assign(seq_len=6)]), tmp_path / bench_report.PLOT)
     assert (tmp_path / bench_report.PLOT).stat().st_size > 5000
     short, table, memory, decoding = (part for part in text.split("\n## ")[1:])
     # torch: sqrt(4 * 0.9) over two; the fastest peer: flax once, torch once

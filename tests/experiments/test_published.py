@@ -19,7 +19,7 @@ def write(folder, values, cell="lstm"):
 def test_every_figure_has_its_place_and_names_its_rows():
     assert set(FIGURES.better) <= {"higher", "lower"}
     assert (FIGURES.published > 0).all()
-    assert not FIGURES.duplicated(["folder", "preset", "cell", "metric", "split"]).any()
+    assert not FIGURES.duplicated(["folder", "preset", "cell", "metric", "split", "step"]).any()
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,44 @@ def test_the_page_has_a_line_for_every_figure(tmp_path, capsys):
     assert page.count("| not run |") == len(FIGURES) - 1
     assert main.main(["--results", str(tmp_path / "none")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+SWEEP = {"what": "adding", "source": "a log", "published": 0.1, "better": "lower", "folder": "lags", "preset": "adding",
+         "cell": "lem", "metric": "test_loss", "split": "test", "step": "", "differs": ""}  # fmt: skip
+
+
+def write_sweep(folder):
+    (folder / "lags").mkdir()
+    runs = [
+        {"trial_id": f"t{i}", "task": "adding", "variant": "lem", "seed": i, "test_loss": 0.01 * (i + 1)}
+        for i in range(2)
+    ]
+    others = [{**runs[0], "trial_id": "other", "variant": "lstm", "test_loss": 9.0}]
+    pd.DataFrame(runs + others).to_csv(folder / "lags" / "runs.csv", index=False)
+    curves = [
+        {"trial_id": run["trial_id"], "quantity": quantity, "index": step, "value": 1000.0 / step + run["seed"]}
+        for run in runs + others
+        for quantity in ("validation_loss", "train_loss")
+        for step in (100, 200)
+    ]
+    pd.DataFrame(curves).to_parquet(folder / "lags" / "curves.parquet")
+
+
+def test_a_figure_of_a_sweep_is_a_column_or_a_curve_at_a_step(tmp_path):
+    write_sweep(tmp_path)
+    assert published.ours(tmp_path, SWEEP).tolist() == [0.01, 0.02]
+    at = SWEEP | {"metric": "validation_loss", "step": "200"}
+    assert published.ours(tmp_path, at).tolist() == [5.0, 6.0]
+    assert published.line(tmp_path, at)[2] == "validation_loss, test, at step 200"
+    with pytest.raises(ValueError, match="no validation_loss of every run at step 150; it has those at 100, 200"):
+        published.ours(tmp_path, at | {"step": "150"})
+    with pytest.raises(ValueError, match="has no column 'los'"):
+        published.ours(tmp_path, SWEEP | {"metric": "los"})
+
+
+def test_several_settings_of_a_seed_are_refused(tmp_path):
+    write_sweep(tmp_path)
+    runs = pd.read_csv(tmp_path / "lags" / "runs.csv")
+    pd.concat([runs, runs.assign(trial_id="again")]).to_csv(tmp_path / "lags" / "runs.csv", index=False)
+    with pytest.raises(ValueError, match="several settings"):
+        published.ours(tmp_path, SWEEP)

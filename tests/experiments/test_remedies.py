@@ -291,8 +291,9 @@ def test_the_correlation_of_reach_with_what_is_learnt(slope):
     assert found["n"] == 16
     assert found["variants"] == 8
     assert found["rho"] == pytest.approx(slope, abs=1e-9)
-    assert found["low"] == pytest.approx(slope, abs=1e-6)
+    assert found["rho_low"] == pytest.approx(slope, abs=1e-6)
     assert found["within"] == pytest.approx(slope)
+    assert found["low"] == pytest.approx(slope)
 
 
 def test_a_sweep_under_way_is_ranked_by_what_it_has():
