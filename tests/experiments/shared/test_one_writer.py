@@ -6,14 +6,18 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pandas as pd
 import pytest
 from filelock import SoftFileLock
 
-from experiments.shared import one_writer as module
+from experiments.shared import one_writer as module, results
+from experiments.shared.fit import resumable
 from experiments.shared.one_writer import HOLDER, LOCK, one_writer
+from experiments.textgen import main as textgen
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
@@ -28,13 +32,20 @@ with one_writer(sys.argv[1]):
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds a folder, and the folder."""
-    folder = tmp_path / "results"
+    with held_by_another(tmp_path / "results") as process:
+        yield tmp_path / "results", process
+
+
+@contextmanager
+def held_by_another(folder):
     python = [sys.executable, "-c", HOLD, str(folder)]
     process = subprocess.Popen(python, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert process.stdout.readline() == "held\n"
-    yield folder, process
-    process.kill()
-    process.communicate()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_second_process_is_told_who_holds_it_and_since_when(holder):
@@ -97,6 +108,44 @@ def test_what_says_who_holds_it_is_believed_nothing(holder, text, monkeypatch):
 def test_a_path_that_is_a_file(tmp_path, place):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot write to the output folder '.*file"), one_writer(tmp_path / place):
+        pass
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_that_another_process_runs_is_not_run_beside_it():
+    with resumable("program", {"seeds": 2}) as folder_of:
+        folder = folder_of(0).parent
+    assert not folder.exists()
+    with (
+        held_by_another(folder),
+        pytest.raises(ValueError, match="is being written by process"),
+        resumable("program", {"seeds": 2}),
+    ):
+        pytest.fail("this should have been refused")
+    with resumable("program", {"seeds": 2}):
+        pass
+
+
+@pytest.mark.slow
+def test_a_model_that_another_process_trains_is_not_touched(holder, tmp_path, capsys):
+    folder, process = holder
+    (tmp_path / "book.txt").write_text("Alice was beginning to get very tired. " * 200)
+    words = ["train", str(tmp_path / "book.txt"), "--model", str(folder), "--epochs", "1", "--hidden-size", "4"]
+    assert textgen.main(words) == 2
+    assert f"is being written by process {process.pid}" in " ".join(capsys.readouterr().err.split())
+    assert {path.name for path in folder.iterdir()} == {LOCK, HOLDER}
+
+
+def test_rows_are_added_once_another_process_is_done(holder, monkeypatch):
+    folder, process = holder
+    monkeypatch.setattr(results, "ADD_SECONDS", 0.1)
+    with pytest.raises(ValueError, match="is being written by process"), results.adding_to(folder):
+        pytest.fail("this should have waited")
+    monkeypatch.setattr(results, "ADD_SECONDS", 30.0)
+    Timer(0.5, process.kill).start()
+    with results.adding_to(folder):
         pass
 
 
