@@ -8,6 +8,7 @@ from typing import Any
 from experiments.shared.cells import with_options
 from experiments.sweep.settings import Options
 from experiments.sweep.spec import FIELDS, FIRST_REPORT_SEED, Sweep, parse_field
+from experiments.sweep.tasks import is_file
 
 OF_A_CELL = (
     "task",
@@ -30,6 +31,11 @@ def adjusted(sweep: Sweep, options: Options) -> Sweep:
     base, axes = sweep.base, dict(sweep.axes)
     axis_texts = [_key_and_values(text, "--axis") for text in options.axis]
     set_texts = [(key, value) for key, (value,) in (_key_and_values(text, "--set", most=1) for text in options.set)]
+    tasks = [
+        task for key, values in [*axis_texts, *((k, [v]) for k, v in set_texts)] if key == "task" for task in values
+    ]
+    if tasks and all(map(is_file, tasks)) and not any(key == "seq_len" for key, _ in [*axis_texts, *set_texts]):
+        set_texts.append(("seq_len", "none"))  # a file has lengths of its own
     for key, values in axis_texts:
         if key in FIELDS:
             parsed = [parse_field(key, value) for value in values]

@@ -1,6 +1,7 @@
 """A sweep planned and executed."""
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,10 +21,11 @@ from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
 from experiments.sweep.run import run
-from experiments.sweep.settings import Options
+from experiments.sweep.settings import SWEEPS, Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.stages import plan_report, report_trials
 from experiments.sweep.table import live_table
+from experiments.sweep.tasks import pinned
 
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
@@ -31,8 +33,9 @@ SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Plan a sweep, and show the plan or execute it."""
     sweep = load(options.sweep)
-    sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
-    folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
+    name = options.sweep if options.sweep in SWEEPS else re.sub(r"[^\w.-]+", "-", sweep.name)
+    sweep = pinned(adjusted(sweep.at_full_size() if options.full else sweep, options))
+    folder = Folder(options.out or Path("results", name if options.full else f"{name}-quick"))
     planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
     if options.dry_run:
         show_plan(console, sweep, planned, folder.runs())

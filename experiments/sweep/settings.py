@@ -1,22 +1,25 @@
 """What experiments.sweep can be told."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from experiments.shared.settings import Checked, Folder, Mark, Metavar
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
-Name = Literal[
-    "lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking"
-]
-SWEEPS: tuple[str, ...] = get_args(Name)
+SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking")
 
 
 @dataclass(frozen=True)
 class Options(Checked):
     """A sweep, what is changed of it, and where it goes."""
 
-    sweep: Annotated[Name, Metavar("NAME"), Mark.PLACE, "the sweep to run; --list says what each asks"] = "lstm_gates"
+    sweep: Annotated[
+        str,
+        Metavar("NAME"),
+        Mark.PLACE,
+        f"the sweep to run: {', '.join(SWEEPS)} (--list says what each asks), or one of your own, my_sweeps.py or "
+        "my_module:SWEEP",
+    ] = "lstm_gates"
     list: Annotated[bool, "list the sweeps and what they ask"] = False
     dry_run: Annotated[bool, "show the trials, their number and a cost estimate, and stop"] = False
     full: Annotated[bool, "at the size that is reported, not the quick one"] = False
@@ -36,3 +39,10 @@ class Options(Checked):
     ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sweep not in SWEEPS and ":" not in self.sweep and not self.sweep.endswith(".py"):
+            from rnnjax.errors import unknown  # imports JAX, which only a mistake is worth
+
+            raise ValueError(unknown("sweep", self.sweep, SWEEPS) + "; or my_sweeps.py, or my_module:SWEEP")
