@@ -57,8 +57,8 @@ def check_evaluations(num_steps: int, eval_every: int) -> None:
     higher = next(value for value in range(min(eval_every, num_steps), num_steps + 1) if num_steps % value == 0)
     every = [str(value) for value in dict.fromkeys((lower, higher))]
     raise ValueError(
-        f"num_steps={num_steps} is no multiple of eval_every={eval_every}; num_steps {' or '.join(steps)} would do, or "
-        f"eval_every {' or '.join(every)}"
+        f"num_steps={num_steps} must be a multiple of eval_every={eval_every}; num_steps {' or '.join(steps)} "
+        f"would do, or eval_every {' or '.join(every)}"
     )
 
 

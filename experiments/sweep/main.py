@@ -15,12 +15,13 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 from rich.table import Table
 
 from experiments.shared.provenance import command
+from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.folder import Folder
 from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
-from experiments.sweep.run import run
+from experiments.sweep.run import Progress, run
 from experiments.sweep.settings import SWEEPS, Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.stages import plan_report, report_trials
@@ -40,8 +41,13 @@ def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     if options.dry_run:
         show_plan(console, sweep, planned, folder.runs())
         return
+    board = board_at(options.tensorboard)
     folder.prepare(sweep, command("experiments.sweep", argv))
-    execute(console, sweep, planned, folder)
+    try:
+        execute(console, sweep, planned, folder, board=board)
+    finally:
+        if board is not None:
+            board.close()
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:
@@ -74,14 +80,15 @@ def execute(
     planned: Plan,
     folder: Folder,
     make_report: Callable[[Path], Path] = write_report,
+    board: Board | None = None,
 ) -> None:
-    """Run what is left, showing the table as it fills, and write the report."""
+    """Run what is left, showing the table as it fills, and write the report; scalars go to a board as they come."""
     wanted = _wanted(sweep.trials(), planned)
-    _run_stage(console, planned, folder, wanted, sweep.metric)
+    _run_stage(console, planned, folder, wanted, sweep.metric, board)
     if sweep.report_seeds:
         planned = plan_report(sweep, folder.runs(), planned.tasks)
         wanted = _wanted(report_trials(sweep, folder.runs())[0], planned)
-        _run_stage(console, planned, folder, wanted, sweep.metric)
+        _run_stage(console, planned, folder, wanted, sweep.metric, board)
     folder.forget_checkpoints()  # of both stages, now that none is under way
     report = make_report(folder.path)
     if not console.is_terminal:
@@ -102,7 +109,19 @@ def _wanted(trials: Sequence[Trial], planned: Plan) -> pd.DataFrame:
     )
 
 
-def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str) -> None:
+def _show_on(board: Board, progress: Progress) -> None:
+    """What was measured of every trial of a group, or that they have come to their end."""
+    for place, trial in enumerate(progress.group.trials):
+        if progress.measured is not None:
+            values = {label: float(values[place]) for label, values in progress.measured._asdict().items()}
+            board.add(trial.id, progress.step, values)
+        if progress.finished:
+            board.close(trial.id)
+
+
+def _run_stage(
+    console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str, board: Board | None
+) -> None:
     """Run what is left of a stage, with a bar and the table where they can be drawn, else with lines."""
 
     def table() -> Table:
@@ -128,6 +147,8 @@ def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataF
     with live:
         for progress in run(planned, folder):
             one = progress.group
+            if board is not None:
+                _show_on(board, progress)
             done += planned.seconds(one) * progress.finished
             reached = done + planned.seconds(one) * (progress.step / one.trials[0].num_steps) * (not progress.finished)
             bar.update(task, completed=reached, description=one.title)

@@ -38,6 +38,7 @@ class Options(Checked):
         "seeds 0..C-1; with R, these choose the learning rates, and seeds 1000..1000+R-1 report at those",
     ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
+    tensorboard: Annotated[Folder, "write losses and accuracies there as they come, a run for each trial"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
 
     def __post_init__(self) -> None:

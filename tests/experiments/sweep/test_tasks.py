@@ -166,7 +166,9 @@ def test_a_file_that_shadows_another_module_is_refused(tmp_path):
     ],
 )
 def test_what_does_not_divide_is_told_with_what_would_do(num_steps, eval_every, message):
-    with pytest.raises(ValueError, match=f"num_steps={num_steps} is no multiple of eval_every={eval_every}; {message}"):
+    with pytest.raises(
+        ValueError, match=f"num_steps={num_steps} must be a multiple of eval_every={eval_every}; {message}"
+    ):
         check_evaluations(num_steps, eval_every)
 
 
