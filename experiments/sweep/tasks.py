@@ -29,22 +29,17 @@ def pinned(sweep: Sweep) -> Sweep:
       ValueError: there is no such file, or it is no longer the one whose digest is given.
     """
 
-    def one(value: Any) -> Any:
+    def of(axis: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {**value, "task": pin(value["task"])} if "task" in value else value
-        return value
+        return pin(value) if axis == "task" else value
 
-    axes = {
-        axis: [pin(value) if axis == "task" and isinstance(value, str) else one(value) for value in values]
-        if axis == "task" or any(isinstance(value, Mapping) for value in values)
-        else values
-        for axis, values in sweep.axes.items()
-    }
+    axes = {axis: [of(axis, value) for value in values] for axis, values in sweep.axes.items()}
     return dataclasses.replace(sweep, base=dataclasses.replace(sweep.base, task=pin(sweep.base.task)), axes=axes)
 
 
 def pin(task: str) -> str:
-    """ "my_data.npz#3f786850e3" from "my_data.npz"; other tasks as they are.
+    """The text with the digest of its file, my_data.npz#3f786850e3 of my_data.npz; that of other tasks as it is.
 
     Raises:
       ValueError: there is no such file, or it has another digest than the one given.
