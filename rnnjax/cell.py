@@ -65,13 +65,22 @@ class Cell(NamedTuple, Generic[Params, Carry]):
 
 
 def shown(factory: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
-    """A factory whose cells (or layers) show themselves as the call that made them: stack(lstm(8), gru(5))."""
+    """A factory whose cells (or layers) show themselves as the call that made them: stack(lstm(8), gru(5)).
+
+    Their `init` refuses an input_size that is no whole number of at least 1.
+    """
 
     @functools.wraps(factory)
     def make(*args: Arguments.args, **options: Arguments.kwargs) -> Made:
         words = [*map(_word, args), *(f"{key}={_word(value)}" for key, value in options.items())]
         made: Any = factory(*args, **options)
-        return made._replace(text=f"{factory.__name__}({', '.join(words)})")
+
+        @functools.wraps(made.init)
+        def init(key: Array, input_size: int) -> Any:
+            check_size(input_size=input_size)
+            return made.init(key, input_size)
+
+        return made._replace(init=init, text=f"{factory.__name__}({', '.join(words)})")
 
     return make
 

@@ -6,7 +6,7 @@ import jax
 
 from rnnjax.cell import Array, Cell
 from rnnjax.jaxprs import walk_named
-from rnnjax.unrolling import unroll
+from rnnjax.unrolling import needs_a_cell, unroll
 
 
 def harvest(cell: Cell, params: Any, xs: Array, carry: Any = None, **options: Any) -> dict[str, Array]:
@@ -14,6 +14,9 @@ def harvest(cell: Cell, params: Any, xs: Array, carry: Any = None, **options: An
 
     The arguments are those of `unroll`. A label used several times in one step, as in a stack, is numbered in order of
     appearance: forget_gate/0, forget_gate/1. Past a sequence's length all values are zero.
+
+    Raises:
+      ValueError: a Layer, which has no step of its own, and whatever `unroll` refuses.
     """
 
     def step(p, carry, z):
@@ -24,6 +27,8 @@ def harvest(cell: Cell, params: Any, xs: Array, carry: Any = None, **options: An
         carry, _ = jax.tree.unflatten(jax.tree.structure(shape), leaves)
         return carry, _numbered(seen)
 
+    if not isinstance(cell, Cell):
+        raise ValueError(needs_a_cell("harvest", cell))
     instrumented = cell._replace(step=step)
     _, found = unroll(instrumented, params, xs, carry, **options)
     return found

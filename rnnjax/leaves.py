@@ -34,3 +34,16 @@ def joint_norm(leaves: list[Array], axes: int) -> Array:
     """The norm over all but the first axes, of all leaves together; its derivative at zero is zero."""
     square = sum(jnp.sum(flat(jnp.abs(leaf) ** 2, axes), axis=-1) for leaf in leaves)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def check_params(params: Any, wanted: Any, whose: str) -> None:
+    """Raise ValueError for params of another structure or of other shapes than those `whose` init returns."""
+    structures: Any = jax.tree.structure(params), jax.tree.structure(wanted)
+    given, needed = structures
+    if given != needed:
+        raise ValueError(f"the params have the structure {given}, but those of {whose} have {needed}")
+    leaves = jax.tree.leaves_with_path(wanted)
+    for array, (path, leaf) in zip(jax.tree.leaves(params), leaves, strict=True):
+        if jnp.shape(array) != leaf.shape:
+            where = jax.tree_util.keystr(path)
+            raise ValueError(f"params{where} has shape {jnp.shape(array)}, but {whose} needs {leaf.shape}")

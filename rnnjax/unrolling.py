@@ -1,5 +1,6 @@
 """unroll: a cell over a sequence, by a method given as data. Knows no cell by name, and no method."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from rnnjax.cell import Array, Cell, dtype_of, matmul_dtype as multiplying_in, where_each
 from rnnjax.intercept import interceptable
+from rnnjax.leaves import check_params
 from rnnjax.linear import Start
 from rnnjax.methods import Method, Recurrence, Scan, check_method
 
@@ -50,11 +52,12 @@ def unroll(
       (carry, ys): the carry after each sequence's last step, and all outputs.
 
     Raises:
-      ValueError: shapes, lengths, a carry or a method that do not fit, before anything is compiled.
+      ValueError: params of another cell or size, shapes, lengths, a carry or a method that do not fit, before anything
+        is compiled.
     """
     xs = jnp.asarray(xs)
     lengths, resets = (a if a is None or isinstance(a, Array) else np.asarray(a) for a in (lengths, resets))
-    _check(cell, xs, lengths, resets, method)
+    _check(cell, params, xs, lengths, resets, method)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     if jnp.issubdtype(xs.dtype, jnp.floating):
         xs = xs.astype(dtype_of(params))
@@ -114,17 +117,30 @@ def _reorder(values: Array, order: Array) -> Array:
     return jnp.take_along_axis(values, order, axis=0)
 
 
-def _check(cell: Cell, xs: Array, lengths: Any, resets: Any, method: Method) -> None:
+def _check(cell: Cell, params: Any, xs: Array, lengths: Any, resets: Any, method: Method) -> None:
     if not isinstance(cell, Cell):
-        raise ValueError(f"unroll needs a Cell such as lstm(64), got {cell!r}; a Layer has its own apply")
+        raise ValueError(needs_a_cell("unroll", cell))
     check_method(method)
     method.check(cell)
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, input_size], got shape {xs.shape}")
+    check_params(params, _shapes_of(cell, xs.shape[-1]), f"{cell!r} on {xs.shape[-1]} inputs")
     if lengths is not None:
         _check_lengths(lengths, xs)
     if resets is not None and jnp.shape(resets) != xs.shape[:-1]:
         raise ValueError(f"resets must be [T, *batch] = {xs.shape[:-1]} for xs {xs.shape}, got {jnp.shape(resets)}")
+
+
+def needs_a_cell(name: str, given: Any) -> str:
+    """What is said of a Layer, or of anything else, where a cell must be."""
+    hint = "; a Layer has its own apply" if hasattr(given, "apply") else ""
+    return f"{name} needs a Cell such as lstm(64), got {given!r}{hint}"
+
+
+@functools.lru_cache(maxsize=256)
+def _shapes_of(cell: Cell, input_size: int) -> Any:
+    """The shapes of a cell's params; of a cell and size seen before at no cost."""
+    return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
 
 
 def _check_lengths(lengths: Any, xs: Array) -> None:

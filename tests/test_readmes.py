@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -30,14 +31,17 @@ def commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("readme", [readme for readme in READMES if "```python" in (ROOT / readme).read_text("utf-8")])
-def test_python_runs_from_top_to_bottom(readme):
-    """In a process of its own, from the root; what needs a library that is not installed is left out from there on."""
+def test_python_runs_from_top_to_bottom(readme, tmp_path):
+    """In a process and a folder of its own; what needs a library that is not installed is left out from there on."""
     code = "\n".join(blocks(readme, "python"))
     roots = {name.split(".")[0] for node in ast.walk(ast.parse(code)) for name in imported(node)}
     missing = [name for name in roots if importlib.util.find_spec(name) is None]
     for name in missing:
         code = code[: code.index(f"import {name}")]
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code]
+    found = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
 
 

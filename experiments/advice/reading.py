@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +16,21 @@ from experiments.shared.cells import variant
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
+from experiments.sweep.adjust import key_and_value
 from experiments.sweep.folder import Folder
 from experiments.sweep.main import execute
 from experiments.sweep.plan import plan
 from experiments.sweep.resume import REPAIR, finished_trials
-from experiments.sweep.spec import parse_field
+from experiments.sweep.spec import Sweep, parse_field
 from experiments.sweep.table import best_rows, read_runs
+
+TOLD_BY = {"optimizer": "adam", "clip_norm": np.inf, "clip_value": np.inf, "l1": 0.0, "l2": 0.0}  # and the variant
 
 
 def name_of(run: pd.Series) -> str:
     """The piece of advice that a row of runs.csv tests."""
     for name, change in ADVICE.items():
-        wanted = {"optimizer": "adam", "clip_norm": np.inf, "clip_value": np.inf, "l1": 0.0, "l2": 0.0}
-        wanted |= {"variant": variant(BASE)} | {k: v for k, v in change.items() if k != "cell"}
+        wanted = TOLD_BY | {"variant": variant(BASE)} | {k: v for k, v in change.items() if k != "cell"}
         if "cell" in change:
             wanted["variant"] = variant(change["cell"])
         if all(run[field] == value for field, value in wanted.items()):
@@ -132,14 +134,35 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     figure_.savefig(path, dpi=144)
 
 
+def changed(sweep: Sweep, texts: Sequence[str]) -> Sweep:
+    """The sweep with KEY=VALUE texts applied to every trial.
+
+    Raises:
+      ValueError: no KEY=VALUE, an unknown key, a value of another type, or a field by which one piece of advice is told
+        from another, which would be overruled or leave trials that are of none.
+    """
+    base = sweep.base
+    own = {field for values in sweep.axes.values() for value in values if isinstance(value, Mapping) for field in value}
+    own |= {*(axis for axis in sweep.axes if axis != "clip_norm"), "label", *TOLD_BY}
+    for text in texts:
+        key, value = key_and_value(text, "--set")
+        parsed = parse_field(key, value)
+        if key in own:
+            hint = "; --seeds N sets how many" if key == "seed" else ""
+            raise ValueError(
+                f"--set {text}: advice is told apart by {key}, or has values of its own for it{hint}. To try other "
+                f"values, use python -m experiments.sweep --axis {key}=..."
+            )
+        base = dataclasses.replace(base, **{key: parsed})
+    return dataclasses.replace(sweep, base=base)
+
+
 def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Run what is left of the sweep, and write the verdicts."""
     sweep = SWEEP.at_full_size() if options.full else SWEEP
     if options.seeds is not None:
         sweep = dataclasses.replace(sweep, axes={**sweep.axes, "seed": range(options.seeds)})
-    changes = dict(change.partition("=")[::2] for change in options.set)
-    base = dataclasses.replace(sweep.base, **{k: parse_field(k, v) for k, v in changes.items()})
-    sweep = dataclasses.replace(sweep, base=base)
+    sweep = changed(sweep, options.set)
     folder = Folder(options.out or ("results/advice" if options.full else "results/advice-quick"))
     called = command("experiments.advice", [word for word in argv if word != REPAIR])
     with one_writer(folder.path):

@@ -32,8 +32,9 @@ this ratio, not the median milliseconds, which may order two systems otherwise w
 rnnjax runs as its training programs do, the batch spread over a device for each core; the other JAX libraries
 have one device with a thread for each core, PyTorch the better of one thread and a thread for each core (column
 `setting`). One layer, float32; a training step is the mean of the squared outputs and its gradient by the parameters.
-The roofline is the rate of one large float32 product on the same cores, measured in the same rounds, and counts the multiply-adds of the matrix products only. Temporary memory is
-what the compiled program says it needs beside its arguments and results."""
+The roofline is the rate of one large float32 product on the same cores, measured in the same rounds, and counts the
+multiply-adds of the matrix products only. Temporary memory is what the compiled program says it needs beside its
+arguments and results."""
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

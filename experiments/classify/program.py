@@ -20,6 +20,7 @@ from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import adding_to, record, replace
 from experiments.shared.settings import as_words, plain
+from experiments.shared.tensorboard import board_at
 from rnnjax.files import write_whole
 
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
@@ -52,10 +53,12 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     program = make_program(prepared)
     console.print(f"{label}: {program.compile_seconds:.1f} s of compilation", markup=False)
     config = {**plain(settings), "data_dir": options.data_dir and str(options.data_dir), "sizes": sizes}
+    board = board_at(options.tensorboard)
     with resumable("classify", config) as folder_of:
         runs = []
         for seed in range(options.first_seed, options.first_seed + options.seeds):
-            one = train(prepared, program, seed, console, f"{label}, seed {seed}", folder_of(seed), config)
+            title = f"{label}, seed {seed}"
+            one = train(prepared, program, seed, console, title, folder_of(seed), config, board)
             runs.append(one)
             test = one.scores["test"]
             console.print(

@@ -133,6 +133,7 @@ class Options(Checked):
     first_seed: Annotated[Count, "to go on after those there are"] = 0
     text: Annotated[tuple[str, ...], Metavar("TEXT"), "texts to classify once trained"] = ()
     out: Annotated[Folder, "write runs.csv, curves, plots and README.md there"] = None
+    tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
 
 

@@ -18,6 +18,7 @@ from experiments.classify.network import logits_of, losses, make_network, num_ou
 from experiments.classify.prepare import SPLIT_SEED, Prepared
 from experiments.classify.settings import PORTIONS, Settings
 from experiments.shared.fit import Fitted, fit
+from experiments.shared.tensorboard import Board
 from rnnjax.compiling import compiler_options, run_once_options
 from rnnjax.data.ragged import PADDING, padded_tokens, truncate
 from rnnjax.data.tokens import tokenise
@@ -132,7 +133,14 @@ def make_program(prepared: Prepared) -> Program:
 
 
 def train(
-    prepared: Prepared, program: Program, seed: int, console: Console, title: str, folder: Path | None, config: dict
+    prepared: Prepared,
+    program: Program,
+    seed: int,
+    console: Console,
+    title: str,
+    folder: Path | None,
+    config: dict,
+    board: Board | None = None,
 ) -> Run:
     """Train one classifier; with a folder it goes on from the checkpoint there."""
     settings, boundaries, batch_size = prepared.settings, prepared.boundaries, prepared.settings.batch_size
@@ -179,6 +187,7 @@ def train(
         put=program.put,
         folder=folder,
         config=config,
+        board=board,
     )
     params = program.put(fitted.state._replace(params=fitted.best)).params
     scores = {part: score(params, part) for part in lengths if part != "train"}

@@ -34,6 +34,7 @@ from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
+from experiments.shared.tensorboard import Board, board_at
 from rnnjax.data.piano_rolls import Pieces, from_folder, jsb_chorales
 from rnnjax.data.ragged import make_buckets
 
@@ -51,10 +52,11 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     beginning = beginning_of(pieces["test"], options.piece, options.beginning)
     program = make_program(settings, len(pieces["train"]), max(frames_of(pieces["train"])))
     console.print(f"{dataset}: " + ", ".join(f"{len(some)} {split} pieces" for split, some in pieces.items()))
+    board = board_at(options.tensorboard)
     config = {**vars(settings), "dataset": dataset, "sizes": {k: len(v) for k, v in pieces.items()}}
     with resumable("music", config) as folder_of:
         runs = [
-            train(console, program, settings, preset, pieces, seed, folder_of(seed), config)
+            train(console, program, settings, preset, pieces, seed, folder_of(seed), config, board)
             for seed in range(options.seeds)
         ]
         report(console, options, argv, settings, preset, dataset, pieces, program, runs, beginning)
@@ -90,7 +92,15 @@ def report(console, options, argv, settings, preset, dataset, pieces, program, r
 
 
 def train(
-    console, program: Program, settings: Settings, preset: str, pieces, seed: int, folder: Path, config
+    console,
+    program: Program,
+    settings: Settings,
+    preset: str,
+    pieces,
+    seed: int,
+    folder: Path,
+    config,
+    board: Board | None = None,
 ) -> tuple[Fitted, Any]:
     """(what training left, {split: scores} of the parameters of the epoch that validated best)."""
     held_out = {split: pieces[split] for split in ("validation", "test")}
@@ -113,6 +123,7 @@ def train(
         put=program.learner.put,
         folder=folder,
         config=config,
+        board=board,
     )
     return fitted, {split: score(program, fitted.best, some) for split, some in batches.items()}
 

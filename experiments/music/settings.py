@@ -46,6 +46,7 @@ class Options(Checked):
     steps: Annotated[Size, "frames to compose"] = 64
     temperature: Annotated[Positive, "logits are divided by it"] = 1.0
     out: Annotated[Folder, "write runs.csv, README.md, plots and a composed piece there"] = None
+    tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,6 +42,7 @@ from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import RUN, WHAT, adding_to, record, replace
+from experiments.shared.tensorboard import Board, board_at
 from rnnjax.files import write_whole
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -57,12 +58,13 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
         make_model(settings, task, vocabulary)
     as_pairs(task, vocabulary, options.write)
     data = make_data(task, vocabulary, given.settings.num_train)
+    board = board_at(options.tensorboard)
     for preset, settings in chosen:
         program = make_program(settings, task, vocabulary)
         config = {**vars(settings), "task": given.preset}
         with resumable("seq2seq", config) as folder_of:
             runs = [
-                train(console, program, settings, preset, data, seed, folder_of(seed), config)
+                train(console, program, settings, preset, data, seed, folder_of(seed), config, board)
                 for seed in range(options.seeds)
             ]
             report(console, options, argv, settings, preset, task, vocabulary, data, program, runs)
@@ -92,7 +94,15 @@ def report(console, options: Options, argv, settings, preset, task, vocabulary, 
 
 
 def train(
-    console, program: Program, settings: Settings, preset: str, data: Data, seed: int, folder: Path, config
+    console,
+    program: Program,
+    settings: Settings,
+    preset: str,
+    data: Data,
+    seed: int,
+    folder: Path,
+    config,
+    board: Board | None = None,
 ) -> Fitted:
     """A network of one seed; its parameters are those with the lowest validation loss."""
     train_pairs = program.learner.place(data.train)
@@ -119,6 +129,7 @@ def train(
         put=program.learner.put,
         folder=folder,
         config=config,
+        board=board,
     )
 
 

@@ -58,3 +58,4 @@ class Options(Checked):
     seeds: Annotated[Size, "seeds 0..N-1"] = 3
     write: Annotated[tuple[str, ...], Metavar("SOURCE"), "sources of your own to write once trained"] = ()
     out: Annotated[Folder, "write runs.csv, by_length.csv, examples.csv, README.md and plots there"] = None
+    tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.shared.one_writer import one_writer
+from experiments.shared.tensorboard import Board
 from rnnjax.files import user_cache, write_whole
 from rnnjax.training.checkpoint import Checkpoints
 
@@ -57,6 +58,7 @@ def fit(
     config: Mapping[str, Any] | None = None,
     keep: int = 2,
     tell: Callable[[Any, dict[str, float]], None] = lambda state, entry: None,
+    board: Board | None = None,
 ) -> Fitted:
     """Run chunks 0 .. num_chunks - 1, or those that are left, and keep the parameters that scored best.
 
@@ -74,6 +76,7 @@ def fit(
       config: what this training is, for `folder`/config.json; a folder with another one is refused.
       keep: the number of checkpoints kept.
       tell: called after each evaluation, for samples and the like.
+      board: where losses go after every chunk, and evaluations as they come, as a run named by the title.
 
     Raises:
       ValueError: the folder holds another training.
@@ -104,6 +107,8 @@ def fit(
                 losses.append(float(measured.train_loss))
                 norms.append(float(measured.gradient_norm))
                 done += 1
+                if board is not None:
+                    board.add(title, done, {"train_loss": losses[-1], "gradient_norm": norms[-1]})
                 evaluated = done % every == 0 or done == num_chunks or _diverged(history, losses)
                 if evaluated:
                     entry = {"chunk": done, "train_loss": np.mean(losses), "gradient_norm": max(norms)}
@@ -115,6 +120,9 @@ def fit(
                         best = jax.device_get(state.params)
                     history.append(entry)
                     losses, norms = [], []
+                    if board is not None:
+                        kept = ("chunk", "score", "seconds", "train_loss", "gradient_norm")
+                        board.add(title, done, {k: v for k, v in entry.items() if k not in kept})
                     progress.tell(entry)
                     tell(state, entry)
                 progress.at(done, losses)
@@ -128,6 +136,8 @@ def fit(
     finally:
         if checkpoints is not None:
             checkpoints.close()
+        if board is not None:
+            board.close(title)
     return Fitted(state, best, history, seconds, _diverged(history, losses))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from experiments.shared.cells import with_options
 from experiments.sweep.settings import Options
 from experiments.sweep.spec import FIELDS, FIRST_REPORT_SEED, Sweep, parse_field
+from experiments.sweep.tasks import is_file
 
 OF_A_CELL = (
     "task",
@@ -29,7 +30,12 @@ def adjusted(sweep: Sweep, options: Options) -> Sweep:
     """
     base, axes = sweep.base, dict(sweep.axes)
     axis_texts = [_key_and_values(text, "--axis") for text in options.axis]
-    set_texts = [(key, value) for key, (value,) in (_key_and_values(text, "--set", most=1) for text in options.set)]
+    set_texts = [key_and_value(text, "--set") for text in options.set]
+    tasks = [
+        task for key, values in [*axis_texts, *((k, [v]) for k, v in set_texts)] if key == "task" for task in values
+    ]
+    if tasks and all(map(is_file, tasks)) and not any(key == "seq_len" for key, _ in [*axis_texts, *set_texts]):
+        set_texts.append(("seq_len", "none"))  # a file has lengths of its own
     for key, values in axis_texts:
         if key in FIELDS:
             parsed = [parse_field(key, value) for value in values]
@@ -146,10 +152,22 @@ def _with_field(one: Any, key: str, value: Any) -> Any:
     return {**one, key: value} if isinstance(one, Mapping) and key in one else one
 
 
-def _key_and_values(text: str, option: str, most: int | None = None) -> tuple[str, list[str]]:
-    """("seq_len", ["50", "100"]) from "seq_len=50,100"; commas inside brackets do not part values."""
-    key, equals, rest = text.partition("=")
-    values = [rest] if most == 1 else re.split(r",(?![^()]*\))", rest)
-    if not equals or not key or not all(values):
+def key_and_value(text: str, option: str) -> tuple[str, str]:
+    """("seq_len", "50") from "seq_len=50".
+
+    Raises:
+      ValueError: another form; with the option it was given to.
+    """
+    key, _, value = text.partition("=")
+    if not key or not value:
         raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
-    return key.strip(), [value.strip() for value in values]
+    return key.strip(), value.strip()
+
+
+def _key_and_values(text: str, option: str) -> tuple[str, list[str]]:
+    """("seq_len", ["50", "100"]) from "seq_len=50,100"; commas inside brackets do not part values."""
+    key, rest = key_and_value(text, option)
+    values = re.split(r",(?![^()]*\))", rest)
+    if not all(values):
+        raise ValueError(f"{option} takes KEY=VALUE, got {text!r}")
+    return key, [value.strip() for value in values]

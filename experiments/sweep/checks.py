@@ -43,6 +43,43 @@ def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
             )
 
 
+def check_evaluations(num_steps: int, eval_every: int) -> None:
+    """Training ends with an evaluation.
+
+    Raises:
+      ValueError: num_steps is no multiple of eval_every; with the nearest values of each that would do.
+    """
+    if num_steps % eval_every == 0:
+        return
+    below = num_steps - num_steps % eval_every
+    steps = [str(value) for value in (below, below + eval_every) if value]
+    lower = next(value for value in range(min(eval_every, num_steps), 0, -1) if num_steps % value == 0)
+    higher = next(value for value in range(min(eval_every, num_steps), num_steps + 1) if num_steps % value == 0)
+    every = [str(value) for value in dict.fromkeys((lower, higher))]
+    raise ValueError(
+        f"num_steps={num_steps} must be a multiple of eval_every={eval_every}; num_steps {' or '.join(steps)} "
+        f"would do, or eval_every {' or '.join(every)}"
+    )
+
+
+def check_epoch(trial: Trial, task: Task) -> None:
+    """Evaluations are no further apart than an epoch of a data set, whose orders are drawn by the epoch.
+
+    Raises:
+      ValueError: they are; with the most that would do.
+    """
+    if task.splits is None:
+        return
+    count = len(task.splits["train"].inputs)
+    if trial.batch_size > count:
+        raise ValueError(f"batch_size={trial.batch_size} is more than the {count} training examples of {trial.task}")
+    if trial.eval_every > count // trial.batch_size:
+        raise ValueError(
+            f"eval_every={trial.eval_every} steps of batch_size={trial.batch_size} are more than an epoch of the "
+            f"{count} training examples of {trial.task}; eval_every can be at most {count // trial.batch_size}"
+        )
+
+
 def check_contrasts(sweep: Sweep, trials: Sequence[Trial]) -> None:
     """Contrasts are between variants of the sweep.
 

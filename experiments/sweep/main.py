@@ -1,6 +1,7 @@
 """A sweep planned and executed."""
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,17 +16,19 @@ from rich.table import Table
 
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
+from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.folder import Folder
 from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
 from experiments.sweep.resume import REPAIR, finished_trials
-from experiments.sweep.run import run
-from experiments.sweep.settings import Options
+from experiments.sweep.run import Progress, run
+from experiments.sweep.settings import SWEEPS, Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.stages import plan_report, report_trials
 from experiments.sweep.table import live_table
+from experiments.sweep.tasks import pinned
 
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
@@ -33,18 +36,24 @@ SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Plan a sweep, and show the plan or execute it."""
     sweep = load(options.sweep)
-    sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
-    folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
+    name = options.sweep if options.sweep in SWEEPS else re.sub(r"[^\w.-]+", "-", sweep.name)
+    sweep = pinned(adjusted(sweep.at_full_size() if options.full else sweep, options))
+    folder = Folder(options.out or Path("results", name if options.full else f"{name}-quick"))
     called = command("experiments.sweep", [word for word in argv if word != REPAIR])
     if options.dry_run:
         finished = finished_trials(console, folder.path, sweep, called, dry=True)
         show_plan(console, sweep, plan(sweep, finished, options.data_dir), folder.runs())
         return
-    with one_writer(folder.path):
-        finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
-        planned = plan(sweep, finished, options.data_dir)
-        folder.prepare(sweep, called)
-        execute(console, sweep, planned, folder)
+    board = board_at(options.tensorboard)
+    try:
+        with one_writer(folder.path):
+            finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
+            planned = plan(sweep, finished, options.data_dir)
+            folder.prepare(sweep, called)
+            execute(console, sweep, planned, folder, board=board)
+    finally:
+        if board is not None:
+            board.close()
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:
@@ -77,14 +86,15 @@ def execute(
     planned: Plan,
     folder: Folder,
     make_report: Callable[[Path], Path] = write_report,
+    board: Board | None = None,
 ) -> None:
-    """Run what is left, showing the table as it fills, and write the report."""
+    """Run what is left, showing the table as it fills, and write the report; scalars go to a board as they come."""
     wanted = _wanted(sweep.trials(), planned)
-    _run_stage(console, planned, folder, wanted, sweep.metric)
+    _run_stage(console, planned, folder, wanted, sweep.metric, board)
     if sweep.report_seeds:
         planned = plan_report(sweep, folder.runs(), planned.tasks)
         wanted = _wanted(report_trials(sweep, folder.runs())[0], planned)
-        _run_stage(console, planned, folder, wanted, sweep.metric)
+        _run_stage(console, planned, folder, wanted, sweep.metric, board)
     folder.forget_checkpoints()  # of both stages, now that none is under way
     report = make_report(folder.path)
     if not console.is_terminal:
@@ -105,7 +115,19 @@ def _wanted(trials: Sequence[Trial], planned: Plan) -> pd.DataFrame:
     )
 
 
-def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str) -> None:
+def _show_on(board: Board, progress: Progress) -> None:
+    """What was measured of every trial of a group, or that they have come to their end."""
+    for place, trial in enumerate(progress.group.trials):
+        if progress.measured is not None:
+            values = {label: float(values[place]) for label, values in progress.measured._asdict().items()}
+            board.add(trial.id, progress.step, values)
+        if progress.finished:
+            board.close(trial.id)
+
+
+def _run_stage(
+    console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str, board: Board | None
+) -> None:
     """Run what is left of a stage, with a bar and the table where they can be drawn, else with lines."""
 
     def table() -> Table:
@@ -131,6 +153,8 @@ def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataF
     with live:
         for progress in run(planned, folder):
             one = progress.group
+            if board is not None:
+                _show_on(board, progress)
             done += planned.seconds(one) * progress.finished
             reached = done + planned.seconds(one) * (progress.step / one.trials[0].num_steps) * (not progress.finished)
             bar.update(task, completed=reached, description=one.title)

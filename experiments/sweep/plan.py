@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.cells import build_cell
-from experiments.sweep.checks import check_contrasts, check_rows
+from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
+from experiments.sweep.tasks import build_task
 from experiments.sweep.terms import terms_of
 from rnnjax.cell import Cell
 from rnnjax.errors import unknown
 from rnnjax.models.model import make_model
-from rnnjax.tasks import Task, make_task
+from rnnjax.tasks import Task
 from rnnjax.training.optimizers import OPTIMIZERS, Hyper
 from rnnjax.training.train import HELD_OUT_SEED, Trainer, make_trainer
 from rnnjax.wrappers.layers import stack
@@ -85,7 +86,8 @@ def plan(sweep: Sweep, finished: frozenset[str] = frozenset(), data_dir: Path | 
     for trial in trials:
         key = trial.task, trial.seq_len
         if key not in tasks:
-            tasks[key] = make_task(*key, data_dir)
+            tasks[key] = build_task(*key, data_dir)
+        check_epoch(trial, tasks[key])
     check_rows(trials, tasks)
     check_contrasts(sweep, trials)
     return Plan(tuple(group(trials, tasks, finished)), tasks, "choose" if sweep.report_seeds else "both")
@@ -107,8 +109,7 @@ def _check(trial: Trial) -> None:
             raise ValueError(f"{field}={getattr(trial, field)} must be 0 or above, and finite")
     if not 0 <= trial.seed < HELD_OUT_SEED:
         raise ValueError(f"seed={trial.seed} must be 0 or above, and below {HELD_OUT_SEED}")
-    if trial.num_steps % trial.eval_every:
-        raise ValueError(f"num_steps={trial.num_steps} must be a multiple of eval_every={trial.eval_every}")
+    check_evaluations(trial.num_steps, trial.eval_every)
 
 
 MAX_WIDTH = 64  # trials of one program

@@ -28,6 +28,7 @@ class Progress:
     group: Group
     step: int
     finished: bool = False
+    measured: Metrics | None = None  # in the chunk, by trial; NaN for those that ended before
 
 
 def run(planned: Plan, folder: Folder) -> Iterator[Progress]:
@@ -80,7 +81,8 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
         while done < num_chunks and not (first.stop_when_solved and _small(state).ended.all()):
             start = time.perf_counter()
             state, new = program.chunk(state)
-            for series, values in zip(metrics, jax.device_get(new), strict=True):
+            measured = jax.device_get(new)
+            for series, values in zip(metrics, measured, strict=True):
                 series[done] = values
             done += 1
             run_seconds += time.perf_counter() - start
@@ -88,7 +90,7 @@ def _run_group(one: Group, task: Task, data: Data, program: Program, folder: Fol
                 checkpoints = checkpoints or Checkpoints(path)
                 checkpoints.save(done, run_seconds, state=state, curves=metrics)
                 last_save = time.perf_counter()
-            yield Progress(one, done * first.eval_every)
+            yield Progress(one, done * first.eval_every, measured=measured)
     finally:
         if checkpoints is not None:
             checkpoints.close()

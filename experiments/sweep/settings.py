@@ -1,22 +1,25 @@
 """What experiments.sweep can be told."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from experiments.shared.settings import Checked, Folder, Mark, Metavar
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
-Name = Literal[
-    "lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking"
-]
-SWEEPS: tuple[str, ...] = get_args(Name)
+SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking")
 
 
 @dataclass(frozen=True)
 class Options(Checked):
     """A sweep, what is changed of it, and where it goes."""
 
-    sweep: Annotated[Name, Metavar("NAME"), Mark.PLACE, "the sweep to run; --list says what each asks"] = "lstm_gates"
+    sweep: Annotated[
+        str,
+        Metavar("NAME"),
+        Mark.PLACE,
+        f"the sweep to run: {', '.join(SWEEPS)} (--list says what each asks), or one of your own, my_sweeps.py or "
+        "my_module:SWEEP",
+    ] = "lstm_gates"
     list: Annotated[bool, "list the sweeps and what they ask"] = False
     dry_run: Annotated[bool, "show the trials, their number and a cost estimate, and stop"] = False
     full: Annotated[bool, "at the size that is reported, not the quick one"] = False
@@ -35,5 +38,13 @@ class Options(Checked):
         "seeds 0..C-1; with R, these choose the learning rates, and seeds 1000..1000+R-1 report at those",
     ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
+    tensorboard: Annotated[Folder, "write losses and accuracies there as they come, a run for each trial"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
     repair: Annotated[bool, "put damaged files of the results folder aside, run what is missing"] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sweep not in SWEEPS and ":" not in self.sweep and not self.sweep.endswith(".py"):
+            from rnnjax.errors import unknown  # imports JAX, which only a mistake is worth
+
+            raise ValueError(unknown("sweep", self.sweep, SWEEPS) + "; or my_sweeps.py, or my_module:SWEEP")

@@ -16,6 +16,7 @@ from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_flags, plain
+from experiments.shared.tensorboard import Board, board_at
 from experiments.textgen import results
 from experiments.textgen.corpus import Corpus, build, read_texts, standard_library
 from experiments.textgen.language_model import Training, make_training
@@ -44,13 +45,14 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     )
     untried = untrained(settings, corpus)
     training = make_training(settings, corpus, untried.lm)
+    board = board_at(options.tensorboard)
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
         folder = options.model / f"seed-{seed}" if options.seeds > 1 else options.model
         what = {"preset": preset, "dataset": corpus.name, "cell": variant(settings.cell), "seed": seed}
         what |= provenance("experiments.textgen", argv)
         with one_writer(folder):
-            rows += train(console, corpus, untried, training, folder, what, options.out)
+            rows += train(console, corpus, untried, training, folder, what, options.out, board)
     if options.out:
         path = results.write(options.out, rows, TEXT)
         console.print(f"recorded: {path}", markup=False)
@@ -86,6 +88,7 @@ def train(
     folder: Path,
     what: dict[str, Any],
     out: Path | None,
+    board: Board | None = None,
 ) -> list[dict[str, Any]]:
     """Train one model, measure it, print and return its rows, which begin with `what`."""
     settings, seed = untried.settings, what["seed"]
@@ -127,6 +130,7 @@ def train(
         folder=folder,
         config=config,
         tell=tell,
+        board=board,
     )
     if fitted.diverged:
         console.print("the training diverged; what is measured is the best before that", style="red")

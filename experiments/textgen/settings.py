@@ -182,6 +182,7 @@ class TrainOptions(Checked):
     encoding: Annotated[str, "of the files"] = "utf-8"
     seeds: Annotated[Size, "seeds 0..N-1; with several, DIR/seed-0 ..."] = 1
     out: Annotated[Folder, "write runs.csv, README.md and samples there"] = None
+    tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnjax.cell import Array, Cell, check_size
+from rnnjax.leaves import check_params
 from rnnjax.wrappers.layers import Layer, layer
 
 
@@ -60,7 +61,8 @@ class RNN(nnx.Module):
         if params is None:
             params = cell.init(rngs.params(), input_size)
         else:
-            _check_params(params, jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size)))
+            wanted = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+            check_params(params, wanted, f"{cell!r} on {input_size} inputs")
         self.params = nnx.data(jax.tree.map(lambda leaf: nnx.Param(jnp.asarray(leaf)), params))
         self.rngs = rngs.dropout.fork()
 
@@ -111,17 +113,3 @@ def _key(rngs: nnx.Rngs | nnx.RngStream | Array) -> Array:
     if isinstance(rngs, nnx.Rngs):
         return rngs.dropout()
     return rngs() if isinstance(rngs, nnx.RngStream) else rngs
-
-
-def _check_params(params: Any, wanted: Any) -> None:
-    structures: Any = jax.tree.structure(params), jax.tree.structure(wanted)
-    given, needed = structures
-    if given != needed:
-        raise ValueError(f"the params have the structure {given}, but this cell's is {needed}")
-    leaves = jax.tree.leaves_with_path(wanted)
-    for array, (path, leaf) in zip(jax.tree.leaves(params), leaves, strict=True):
-        if jnp.shape(array) != leaf.shape:
-            where = jax.tree_util.keystr(path)
-            raise ValueError(
-                f"params{where} has shape {jnp.shape(array)}, but this cell and input size need {leaf.shape}"
-            )

@@ -1,4 +1,4 @@
-"""Weights of PyTorch's recurrent layers, in and out. Nothing here imports torch.
+"""Weights of PyTorch's recurrent layers, in and out. torch is imported only where tensors are made of params.
 
 PyTorch keeps, for layer k (`_reverse` added for the backward direction), under torch.nn.RNN, GRU and LSTM alike:
 
@@ -7,9 +7,12 @@ PyTorch keeps, for layer k (`_reverse` added for the backward direction), under 
     bias_ih_l{k}, bias_hh_l{k} [G*H]                  b is their sum; in a GRU, b_hn is the n block of bias_hh
     weight_hr_l{k} [O, H]       W_proj transposed     of an LSTM with proj_size
 
-The order of the gates is the one used here, so nothing is permuted.
+nn.RNNCell, GRUCell and LSTMCell keep the same without `_l{k}`. The order of the gates is the one used here, so
+nothing is permuted.
 """
 
+import importlib
+import importlib.util
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,30 +23,35 @@ from rnnjax.cells import ElmanParams, GRUParams, LSTMParams
 Params = ElmanParams | GRUParams | LSTMParams
 
 
-def from_pytorch(weights: dict[str, Any], *, prefix: str = "") -> Any:
-    """The params that give what a torch.nn.RNN, GRU or LSTM gives, from its `state_dict()`.
+def from_pytorch(weights: Any, *, prefix: str = "") -> Any:
+    """The params that give what a torch.nn.RNN, GRU or LSTM gives, from the module or from its `state_dict()`.
 
     The kind is told by the shapes: the rows of weight_hh are 1, 3 or 4 times the hidden size.
 
-        nn.RNN                             ElmanParams, for `elman` (or `elman_relu` with nonlinearity="relu")
-        nn.GRU                             GRUParams, for `gru`
-        nn.LSTM                            LSTMParams, for `lstm` (with projection_size=proj_size)
+        nn.RNN, nn.RNNCell                 ElmanParams, for `elman` (or `elman_relu` with nonlinearity="relu")
+        nn.GRU, nn.GRUCell                 GRUParams, for `gru`
+        nn.LSTM, nn.LSTMCell               LSTMParams, for `lstm` (with projection_size=proj_size)
         num_layers=2                       (params, params), for `stack(cell, cell)`
         bidirectional=True                 (params, params), for `bidirectional(cell)`
         both                               ((params, params), ...), for `stack(bidirectional(cell), ...)`
 
     Args:
-      weights: arrays by PyTorch's names; numpy arrays, or tensors as they are. Names that do not start with `prefix`,
-        and those of no recurrent layer, are left alone.
+      weights: a module, or arrays by PyTorch's names; numpy arrays, or tensors as they are. Names that do not start
+        with `prefix`, and those of no recurrent layer, are left alone. bfloat16 becomes float32, which holds all its
+        values and in which the two biases are added; `unroll(matmul_dtype=jnp.bfloat16)` multiplies in it.
       prefix: what stands before the names, such as "encoder.rnn.".
 
     Raises:
       ValueError: a weight is missing, or has a shape that fits none of the three.
     """
+    if hasattr(weights, "state_dict"):
+        weights = weights.state_dict()
     weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if "weight_ih" in weights and "weight_ih_l0" not in weights:  # a cell's, not a layer's
+        return _one_direction(weights, "", prefix)
     layers: list[Any] = []
     while not layers or f"weight_ih_l{len(layers)}" in weights:
-        layer = f"l{len(layers)}"
+        layer = f"_l{len(layers)}"
         forward = _one_direction(weights, layer, prefix)
         if "weight_ih_l0_reverse" in weights:
             layers.append((forward, _one_direction(weights, f"{layer}_reverse", prefix)))
@@ -52,22 +60,30 @@ def from_pytorch(weights: dict[str, Any], *, prefix: str = "") -> Any:
     return layers[0] if len(layers) == 1 else tuple(layers)
 
 
-def to_pytorch(params: Any, *, bidirectional: bool = False, prefix: str = "") -> dict[str, np.ndarray]:
-    """numpy arrays by PyTorch's names, from params laid out as `from_pytorch` returns them.
+def to_pytorch(
+    params: Any, *, bidirectional: bool | None = None, prefix: str = "", tensors: bool | None = None
+) -> dict[str, Any]:
+    """A state_dict by PyTorch's names, from params laid out as `from_pytorch` returns them.
 
-    `torch_layer.load_state_dict({k: torch.from_numpy(v) for k, v in to_pytorch(params).items()})` fills a layer of the
-    same sizes. Of PyTorch's two biases the second is zero, but for b_hn of a GRU, which is its n block.
+    `torch_layer.load_state_dict(to_pytorch(params))` fills a layer of the same sizes. Of PyTorch's two biases the
+    second is zero, but for b_hn of a GRU, which is its n block.
 
     Params do not tell activations: the result gives the same numbers only for a cell with those of PyTorch.
 
     Args:
       params: of one cell, or a tuple of them for a stack.
-      bidirectional: the params are, or for a stack each entry is, a pair (forward, backward).
+      bidirectional: whether the params are, or for a stack each entry is, a pair (forward, backward). None: told by
+        the input sizes, which a pair of directions shares and layers pass on; where both fit it must be said.
       prefix: put before every name.
+      tensors: torch tensors, which need torch, or numpy arrays (False); None: tensors where torch is installed.
 
     Raises:
-      ValueError: the params are of a cell PyTorch does not have (peepholes, gates removed, reset before the product).
+      ValueError: the params are of a cell PyTorch does not have (peepholes, gates removed, reset before the product),
+        or of layers that do not fit upon each other; or a pair that may be two layers or two directions.
+      ImportError: tensors=True without torch.
     """
+    if bidirectional is None:
+        bidirectional = _is_bidirectional(params)
     single = isinstance(params, Params) or (bidirectional and all(isinstance(p, Params) for p in params))
     weights: dict[str, np.ndarray] = {}
     for k, layer in enumerate((params,) if single else params):
@@ -76,27 +92,73 @@ def to_pytorch(params: Any, *, bidirectional: bool = False, prefix: str = "") ->
             wanted = "a pair (forward, backward) of them" if bidirectional else "ElmanParams, GRUParams or LSTMParams"
             raise ValueError(f"layer {k} of the params must be {wanted}, got {type(layer).__name__}")
         for p, suffix in zip(directions, ("", "_reverse"), strict=False):
-            weights |= {f"{prefix}{name}_l{k}{suffix}": array for name, array in _named(p).items()}
-    return weights
+            named = _named(p)
+            if k == 0 and not suffix:
+                width = named["weight_ih"].shape[1]
+            if named["weight_ih"].shape[1] != width:
+                raise ValueError(
+                    f"layer {k} of the params{' backward' * bool(suffix)} takes {named['weight_ih'].shape[1]} inputs, "
+                    f"but {'those of the sequence' if k == 0 else 'the outputs below it'} are {width}; bidirectional="
+                    f"{bidirectional} does not fit these params"
+                )
+            weights |= {f"{prefix}{name}_l{k}{suffix}": array for name, array in named.items()}
+        width = sum(p.U.shape[0] for p in directions)
+    if tensors is None:
+        tensors = importlib.util.find_spec("torch") is not None
+    return {name: _tensor(array) for name, array in weights.items()} if tensors else weights
+
+
+def _is_bidirectional(params: Any) -> bool:
+    """Whether params are of layers that run both ways: of a pair, by the number of inputs of each.
+
+    Raises:
+      ValueError: a pair that may be either.
+    """
+    if isinstance(params, Params):
+        return False
+    if not all(isinstance(p, Params) for p in params):
+        return all(not isinstance(layer, Params) for layer in params)
+    if len(params) != 2:
+        return False
+    (first, second), (num_inputs, num_outputs) = params, params[0].W.shape[:1] + params[0].U.shape[:1]
+    two_ways = second.W.shape[0] == num_inputs and second.U.shape == first.U.shape
+    two_layers = second.W.shape[0] == num_outputs
+    if two_ways and two_layers:
+        raise ValueError(
+            f"these params may be two layers, or two directions of one, since inputs and outputs are both {num_inputs}"
+            "; say which: bidirectional=False or bidirectional=True"
+        )
+    return two_ways
+
+
+def _tensor(array: np.ndarray) -> Any:
+    """A torch tensor of a numpy array, bfloat16 too, which numpy has from JAX and torch of its own."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise ImportError("tensors=True needs torch: pip install torch; tensors=False gives numpy arrays") from error
+    if array.dtype == jnp.bfloat16:
+        return torch.from_numpy(np.ascontiguousarray(array).view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, order="C"))
 
 
 def _one_direction(weights: dict[str, Any], layer: str, prefix: str) -> Params:
     def get(name: str) -> np.ndarray:
-        if f"{name}_{layer}" not in weights:
+        if f"{name}{layer}" not in weights:
             known = ", ".join(prefix + known for known in weights) or "nothing"
-            raise ValueError(f"{prefix}{name}_{layer} is missing; found {known}")
-        return _numpy(weights[f"{name}_{layer}"])
+            raise ValueError(f"{prefix}{name}{layer} is missing; found {known}")
+        return _numpy(weights[f"{name}{layer}"])
 
     W, U = get("weight_ih").T, get("weight_hh").T
-    W_proj = get("weight_hr").T if f"weight_hr_{layer}" in weights else None
+    W_proj = get("weight_hr").T if f"weight_hr{layer}" in weights else None
     H = U.shape[0] if W_proj is None else W_proj.shape[0]
     num_gates, rest = divmod(U.shape[1], H)
     if rest or num_gates not in (1, 3, 4) or (W_proj is not None and num_gates != 4):
         raise ValueError(
-            f"{prefix}weight_hh_{layer} has shape {U.T.shape}: with hidden size {H} that is neither an RNN ({H} rows), "
+            f"{prefix}weight_hh{layer} has shape {U.T.shape}: with hidden size {H} that is neither an RNN ({H} rows), "
             f"a GRU ({3 * H}) nor an LSTM ({4 * H}, the only one with a projection)"
         )
-    has_bias = any(f"{name}_{layer}" in weights for name in ("bias_ih", "bias_hh"))
+    has_bias = any(f"{name}{layer}" in weights for name in ("bias_ih", "bias_hh"))
     b, b_h = (get("bias_ih"), get("bias_hh")) if has_bias else np.zeros((2, num_gates * H), U.dtype)
     _check_shapes(prefix, layer, W=(W, (W.shape[0], num_gates * H)), b=(b, (num_gates * H,)), b_h=(b_h, b.shape))
     if num_gates == 3:
@@ -114,7 +176,7 @@ def _check_shapes(prefix: str, layer: str, **arrays: tuple[np.ndarray, tuple[int
     for symbol, (array, shape) in arrays.items():
         if array.shape != shape:
             raise ValueError(
-                f"{prefix}{names[symbol]}_{layer} has shape {array.T.shape}, but the hidden size needs {shape[::-1]}"
+                f"{prefix}{names[symbol]}{layer} has shape {array.T.shape}, but the hidden size needs {shape[::-1]}"
             )
 
 
@@ -149,4 +211,6 @@ def _numpy(array: Any) -> np.ndarray:
     """A numpy array of what may be a tensor, on any device."""
     for method in ("detach", "cpu"):
         array = getattr(array, method)() if hasattr(array, method) else array
+    if str(getattr(array, "dtype", "")).endswith("bfloat16"):  # a tensor's, which numpy does not know, or JAX's
+        array = array.float() if hasattr(array, "float") else np.asarray(array, np.float32)
     return np.asarray(array)

@@ -10,7 +10,9 @@ from rnnjax.errors import unknown
 from rnnjax.tasks.adding import adding, adding_1997, adding_anywhere
 from rnnjax.tasks.base import Example, Task
 from rnnjax.tasks.binary_addition import binary_addition
+from rnnjax.tasks.check import check_task
 from rnnjax.tasks.copy_memory import copy_memory
+from rnnjax.tasks.from_file import task_from_file
 from rnnjax.tasks.imdb import NUM_WORDS, imdb_vectors
 from rnnjax.tasks.mnist import (
     NUM_PIXELS,
@@ -23,7 +25,7 @@ from rnnjax.tasks.recall import recall
 from rnnjax.tasks.state_tracking import parity, s5_products, s5_words
 from rnnjax.tasks.temporal_order import temporal_order, temporal_order_3
 
-__all__ = ["OWN_SEQ_LEN", "TASKS", "Example", "Task", "make_task"]
+__all__ = ["OWN_SEQ_LEN", "TASKS", "Example", "Task", "check_task", "make_task", "task_from_file"]
 
 TASKS: dict[str, Callable[..., Task]] = {
     "adding": adding,

@@ -287,7 +287,11 @@ def make_train(
     """
     steps_per_chunk = options.setdefault("steps_per_chunk", min(100, num_steps))
     if num_steps % steps_per_chunk:
-        raise ValueError(f"num_steps={num_steps} must be a multiple of steps_per_chunk={steps_per_chunk}")
+        below = num_steps - num_steps % steps_per_chunk
+        near = " or ".join(str(steps) for steps in (below, below + steps_per_chunk) if steps)
+        raise ValueError(
+            f"num_steps={num_steps} must be a multiple of steps_per_chunk={steps_per_chunk}; {near} would do"
+        )
     trainer = make_trainer(task, network, **options)
     held_out = make_data(task, num_validation, num_test)
 

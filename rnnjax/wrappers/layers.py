@@ -6,14 +6,18 @@ A Layer is what needs the whole sequence:
     apply(params, xs [T, *B, I], carry=None, *, lengths=None, resets=None, key=None) -> (carry, ys [T, *B, O])
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rnnjax.cell import Array, Cell, shown
-from rnnjax.unrolling import unroll
+from rnnjax.errors import unknown
+from rnnjax.methods import Scan, check_method
+from rnnjax.unrolling import needs_a_cell, unroll
+
+OF_A_METHOD = tuple(Scan.__dataclass_fields__)  # save, engine, project
 
 
 class Layer(NamedTuple):
@@ -30,11 +34,16 @@ class Layer(NamedTuple):
 
 @shown
 def layer(cell: Cell | Layer, **options) -> Layer:
-    """A cell as a Layer: its `unroll`, with options of `unroll` (method, reverse, matmul_dtype) fixed here."""
+    """A cell as a Layer: its `unroll`, with options of `unroll` (method, reverse, matmul_dtype) fixed here.
+
+    Raises:
+      ValueError: an option that is none of these, a method that does not fit, or any of them for what is a Layer.
+    """
     if isinstance(cell, Layer):
         if options:
             raise ValueError(f"{', '.join(options)}: options of unroll belong to cells, this is a Layer already")
         return cell
+    _check_options("layer", (cell,), options, ("method", "reverse", "matmul_dtype"))
 
     def apply(params, xs, carry=None, *, lengths=None, resets=None, key=None):
         return unroll(cell, params, xs, carry, lengths=lengths, resets=resets, key=key, **options)
@@ -52,6 +61,7 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
     Source: Schuster & Paliwal 1997, IEEE Transactions on Signal Processing 45(11).
     """
     cells = (forward, forward if backward is None else backward)
+    _check_options("bidirectional", cells, options, ("method", "matmul_dtype"))
 
     def init(key: Array, input_size: int):
         return tuple(c.init(k, input_size) for c, k in zip(cells, jax.random.split(key), strict=True))
@@ -74,15 +84,27 @@ def bidirectional(forward: Cell, backward: Cell | None = None, **options) -> Lay
 
 
 @shown
-def stack(*layers: Cell | Layer, skip: bool = False) -> Any:
+def stack(*layers: Cell | Layer | Sequence[Cell | Layer], skip: bool = False) -> Any:
     """Layers on top of each other: a Cell when all are cells (it decodes step by step), else a Layer.
+
+    They may be given one by one or as a list, stack(a, b) or stack([a, b]).
 
     With `skip`, every layer but the first also sees the input of the stack, and the output is that of all layers side
     by side: the gradient has a short way in and out of each layer (Graves 2013, arXiv:1308.0850, section 2).
     Params and carry are tuples, one entry a layer.
     """
+    given: Any = layers
+    if len(given) == 1 and not isinstance(given[0], Cell | Layer) and isinstance(given[0], list | tuple):
+        given = tuple(given[0])
+    return _stack(given, skip)
+
+
+def _stack(layers: tuple[Cell | Layer, ...], skip: bool) -> Any:
     if not layers:
         raise ValueError("stack needs at least one cell or layer")
+    for one in layers:
+        if not isinstance(one, Cell | Layer):
+            raise ValueError(f"stack needs cells or layers, such as lstm(64), got {one!r}")
     sizes = [one.output_size for one in layers]
     output_size = sum(sizes) if skip else sizes[-1]
 
@@ -142,6 +164,22 @@ def _stack_of_layers(layers: list[Layer], output_size: int, init: Callable, see:
         return tuple(carries), joined(outputs)
 
     return Layer(output_size, init, apply)
+
+
+def _check_options(name: str, cells: Sequence[Cell], options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raise ValueError for what is no cell, or an option of unroll that could not be fixed here."""
+    for cell in cells:
+        if not isinstance(cell, Cell):
+            raise ValueError(needs_a_cell(name, cell))
+    for option in options:
+        if option in OF_A_METHOD:
+            raise ValueError(f"{name} takes no {option}: it belongs to the method, as in method=Scan({option}=...)")
+        if option not in known:
+            raise ValueError(unknown(f"option of {name}", option, known))
+    if "method" in options:
+        check_method(options["method"])
+        for cell in cells:
+            options["method"].check(cell)
 
 
 def _keys(key: Array | None, layers) -> list[Array | None]:

@@ -76,3 +76,29 @@ def test_from_the_command_to_the_verdicts(tmp_path, monkeypatch, capsys):
     assert len(pd.read_csv(tmp_path / "runs.csv")) == 3 * 3 * 2
     assert main.main(["--set", "hiden_size=2"]) == 2
     assert "did you mean 'hidden_size'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clip_norm=1", "--set clip_norm=1: advice is told apart by clip_norm"),
+        ("optimizer=sgd", "told apart by optimizer"),
+        ("l2=1e-4", "told apart by l2"),
+        ("clip_value=0.1", "told apart by clip_value"),
+        ("cell=gru", "told apart by cell"),
+        ("learning_rate=0.1", "python -m experiments.sweep --axis learning_rate="),
+        ("seed=3", "--seeds N sets how many"),
+        ("label=x", "told apart by label"),
+        ("forget_bias=1", "unknown setting 'forget_bias'"),
+        ("num_steps", "--set takes KEY=VALUE, got 'num_steps'"),
+    ],
+)
+def test_what_the_report_could_not_read_is_refused_before_anything_runs(text, message):
+    with pytest.raises(ValueError, match=message):
+        advice.changed(advice.SWEEP, [text])
+
+
+def test_what_the_full_size_has_values_of_its_own_for_is_refused_there_alone():
+    assert advice.changed(advice.SWEEP, ["num_steps=50"]).base.num_steps == 50
+    with pytest.raises(ValueError, match="told apart by num_steps, or has values of its own for it"):
+        advice.changed(advice.SWEEP.at_full_size(), ["num_steps=50"])

@@ -134,7 +134,10 @@ def test_nothing_grows_in_padding():
     def initial_carry(params, batch_shape=()):
         return zeros(params, *batch_shape, 1) + 1.0
 
-    cell = Cell(1, None, initial_carry, lambda p, x: dense(x, p["W"]), step, linear=True)
+    def init(key, input_size):
+        return {"W": jnp.ones((input_size, 1)), "a": jnp.ones(1)}
+
+    cell = Cell(1, init, initial_carry, lambda p, x: dense(x, p["W"]), step, linear=True)
     params, xs = {"W": np.ones((I, 1), np.float32), "a": np.float32([2.0])}, np.ones((300, 1, I), np.float32)
     found = results(cell, params, xs, lengths=np.array([5]), method=Associative(300))
     assert_close(found, results(cell, params, xs, lengths=np.array([5])), rtol=1e-6)

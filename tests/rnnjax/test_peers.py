@@ -324,7 +324,9 @@ DISAGREE: dict[str, Disagreement] = {
     ),
     "torchrecurrent/NBRCell": more(cells.nbr(H), bistable, "in the candidate (the authors' program has those of a, c)"),
     "torchrecurrent/SGRNCell": more(
-        cells.sgrn(H), packed, "in W x where it is the candidate, not in the gate alone as here"
+        cells.sgrn(H),
+        lambda w: cells.AdditiveParams(w.W, w.U, w.b),
+        "in W x where it is the candidate, not in the gate alone as here",
     ),
     "torchrecurrent/TRNNCell": more(cells.t_rnn(H), t_rnn, "in z = W x"),
     "torchrecurrent/WMCLSTMCell": more(cells.wmclstm(H), wmclstm, "within tanh(U_c c)"),

@@ -69,7 +69,7 @@ def test_far_below_the_smallest_float():
 
 def test_one_step_may_shrink_or_grow_it_beyond_the_range_of_squares():
     """The square of 1e-25 is no float32, nor is that of 1e25."""
-    by_lag = jax.jit(lambda p, xs, size: gradient_by_lag(linear(None), p, xs, lambda ys: size * last(ys)))
+    by_lag = jax.jit(lambda p, xs, size: gradient_by_lag(linear(1.0), p, xs, lambda ys: size * last(ys)))
     for factor in (1e-25, 1e25):
         found = by_lag(jnp.float32(factor), jnp.zeros((4, 1)), 1.0)
         np.testing.assert_allclose(found, np.arange(1, 5) * math.log(factor), rtol=1e-5)
@@ -214,7 +214,7 @@ def test_the_matrix_of_training_step_by_lag():
         params: Array
 
     def measure(params):
-        return mean_by_lag(gradient_by_lag(linear(None), params, jnp.zeros((4, 1, 1)), last))
+        return mean_by_lag(gradient_by_lag(linear(1.0), params, jnp.zeros((4, 1, 1)), last))
 
     def halve(state):
         return State(state.params / 2), "anything else"

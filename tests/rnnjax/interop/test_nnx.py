@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused(rnn):
         RNN(CELL, 0, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="reverse: options of unroll belong to cells"):
         RNN(bidirectional(CELL), I, reverse=True, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match=r"params.W has shape \(2, 16\), but this cell and input size need \(3, 16\)"):
+    with pytest.raises(ValueError, match=r"params.W has shape \(2, 16\), but lstm\(4\) on 3 inputs needs \(3, 16\)"):
         RNN(CELL, 3, params=rnn.arrays(), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="the params have the structure"):
         RNN(gru(H), I, params=rnn.arrays(), rngs=nnx.Rngs(0))

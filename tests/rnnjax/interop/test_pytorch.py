@@ -75,7 +75,7 @@ def both_ways(lengths):
 
 def weight_gradients(dparams, case):
     """By PyTorch's names: a gradient is laid out as what it belongs to. Both biases have that of their sum."""
-    gradients = to_pytorch(dparams, bidirectional=case in BOTH_WAYS)
+    gradients = to_pytorch(dparams, bidirectional=case in BOTH_WAYS, tensors=False)
     for name in [name for name in gradients if name.startswith("bias_ih")]:
         second = gradients[name.replace("ih", "hh")]
         shared = 2 * H if case == "gru" else len(second)  # n of a GRU has two biases: b_hn is in the reset
@@ -125,7 +125,7 @@ def test_params_fit_a_bidirectional_layer_and_stacks_of_them():
 def test_there_and_back_again(case):
     weights = weights_of(load(case))
     params = from_pytorch(weights)
-    back = to_pytorch(params, bidirectional=case in BOTH_WAYS, prefix="rnn.")
+    back = to_pytorch(params, bidirectional=case in BOTH_WAYS, prefix="rnn.", tensors=False)
     assert set(back) == {f"rnn.{name}" for name in weights}
     again = from_pytorch(back, prefix="rnn.")
     assert jax.tree.structure(again) == jax.tree.structure(params)
@@ -229,3 +229,97 @@ def init(cell):
 def test_cells_pytorch_does_not_have_are_refused(params, options, message):
     with pytest.raises(ValueError, match=message):
         to_pytorch(params, **options)
+
+
+def test_a_pair_is_never_taken_for_what_it_is_not():
+    both = from_pytorch(weights_of(load("lstm_bidirectional")))  # 4 inputs, 5 units
+    two = from_pytorch(weights_of(load("lstm_2layers")))
+    for params, both_ways, last in ((both, True, "bias_hh_l0_reverse"), (two, False, "bias_hh_l1")):
+        given = to_pytorch(params, tensors=False)
+        assert list(given)[-1] == last
+        assert list(given) == list(to_pytorch(params, bidirectional=both_ways, tensors=False))
+        with pytest.raises(ValueError, match=f"bidirectional={not both_ways} does not fit these params"):
+            to_pytorch(params, bidirectional=not both_ways, tensors=False)
+    square = bidirectional_of(H)
+    with pytest.raises(ValueError, match="may be two layers, or two directions of one, since inputs and outputs are"):
+        to_pytorch(square, tensors=False)
+    assert "weight_ih_l0_reverse" in to_pytorch(square, bidirectional=True, tensors=False)
+    assert "weight_ih_l1" in to_pytorch(square, bidirectional=False, tensors=False)
+    stacked = (both, tuple(p._replace(W=np.zeros((2 * H, 4 * H))) for p in both))
+    assert list(to_pytorch(stacked, tensors=False))[-1] == "bias_hh_l1_reverse"
+
+
+def bidirectional_of(input_size):
+    """Params of both directions of an LSTM with that many inputs."""
+    return (init(lstm(H))._replace(W=np.zeros((input_size, 4 * H))),) * 2
+
+
+@pytest.mark.parametrize("case", ["rnn_tanh", "gru", "lstm"])
+def test_cells_and_modules_are_taken(case):
+    weights = weights_of(load(case))
+
+    class Module:
+        def state_dict(self):
+            return {f"cell.{name.removesuffix('_l0')}": array for name, array in weights.items()}
+
+    params = from_pytorch(Module(), prefix="cell.")
+    jax.tree.map(np.testing.assert_array_equal, params, from_pytorch(weights))
+    with pytest.raises(ValueError, match=r"cell\.weight_hh is missing; found cell\.weight_ih"):
+        from_pytorch({"cell.weight_ih": weights["weight_ih_l0"]}, prefix="cell.")
+
+
+def test_bfloat16_is_taken_whole():
+    class Tensor:  # as torch's: numpy cannot read it before float()
+        dtype = "torch.bfloat16"
+
+        def __init__(self, array):
+            self.array = array
+
+        def float(self):
+            return np.asarray(self.array, np.float32)
+
+        def __array__(self, *_):
+            raise TypeError("Got unsupported ScalarType BFloat16")
+
+    rounded = {name: jnp.asarray(array, jnp.bfloat16) for name, array in weights_of(load("gru")).items()}
+    wanted = from_pytorch({name: np.asarray(array, np.float32) for name, array in rounded.items()})
+    for kind in (Tensor, np.asarray):
+        params = from_pytorch({name: kind(array) for name, array in rounded.items()})
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+        jax.tree.map(np.testing.assert_array_equal, params, wanted)
+
+
+def test_without_torch_there_are_arrays_and_tensors_are_refused(monkeypatch):
+    import importlib
+
+    def find_spec(name):
+        assert name == "torch"
+
+    def import_module(name):
+        raise ImportError(name)
+
+    params = from_pytorch(weights_of(load("gru")))
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", find_spec)
+        assert {type(array) for array in to_pytorch(params).values()} == {np.ndarray}
+        patch.setattr(importlib, "import_module", import_module)
+        with pytest.raises(ImportError, match="tensors=True needs torch"):
+            to_pytorch(params, tensors=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_layer_of_torch_is_filled_and_read(dtype, both):
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.LSTM(4, H, bidirectional=both, dtype=getattr(torch, dtype))
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), from_pytorch(layer))
+    again = torch.nn.LSTM(4, H, bidirectional=both, dtype=getattr(torch, dtype))
+    again.load_state_dict(to_pytorch(params))
+    for name, tensor in layer.state_dict().items():
+        given = again.state_dict()[name]
+        assert given.dtype == tensor.dtype
+        if name.startswith("weight"):
+            assert torch.equal(given, tensor)
+    for kind in (torch.nn.LSTMCell, torch.nn.GRUCell, torch.nn.RNNCell):
+        cell = kind(4, H)
+        assert from_pytorch(cell).W.shape[0] == 4

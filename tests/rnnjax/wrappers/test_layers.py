@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax import (
+    Associative,
     Layer,
     Scan,
     bidirectional,
@@ -21,7 +22,8 @@ from rnnjax import (
     stack,
     unroll,
 )
-from rnnjax.cell import intercept_recur
+from rnnjax.cell import Cell, intercept_recur
+from rnnjax.cells import CELLS
 
 T, B, I, H = 7, 3, 4, 5
 KEY = jax.random.key(4)
@@ -304,3 +306,51 @@ def test_layer_norm_is_its_equation():
 def test_layer_norm_has_a_gain_for_every_product():
     params = layer_norm(gru_reset_before(4)).init(jax.random.key(0), 3)
     assert [gain.shape for gain in params.gains] == [(8,), (4,)]
+
+
+def test_a_list_is_stacked_as_its_entries_are():
+    key = jax.random.key(0)
+    listed, given = stack([lstm(3), gru(2)]), stack(lstm(3), gru(2))
+    assert isinstance(listed, Cell)
+    jax.tree.map(np.testing.assert_array_equal, listed.init(key, 4), given.init(key, 4))
+    assert isinstance(stack([bidirectional(lstm(3)), gru(2)], skip=True), Layer)
+    for wrong, message in (([], "at least one"), ([lstm(3), 5], "needs cells or layers, .* got 5")):
+        with pytest.raises(ValueError, match=message):
+            stack(wrong)
+    with pytest.raises(ValueError, match="needs cells or layers"):
+        stack([lstm(3)], gru(2))
+
+
+@pytest.mark.parametrize("make", [layer, bidirectional])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"save": "nothing"}, r"takes no save: it belongs to the method, as in method=Scan\(save=...\)"),
+        ({"engine": "plain"}, "takes no engine: it belongs to the method"),
+        ({"metod": Scan()}, "unknown option of .* 'metod'; did you mean 'method'"),
+        ({"method": "scan"}, "a method is an object"),
+        ({"method": Associative()}, "needs a cell that is linear in its carry"),
+        ({"lengths": None}, "unknown option of .* 'lengths'"),
+    ],
+)
+def test_options_are_checked_when_a_layer_is_made(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(lstm(3), **options)
+
+
+def test_a_layer_is_no_half_of_a_bidirectional_one():
+    with pytest.raises(ValueError, match="bidirectional needs a Cell"):
+        bidirectional(layer(lstm(3)))
+
+
+@pytest.mark.parametrize("size", [0, -1, None, 2.0])
+@pytest.mark.parametrize("make", [lstm, gru, lambda n: stack(gru(n), gru(n)), lambda n: bidirectional(gru(n))])
+def test_an_input_size_that_is_none_is_refused(make, size):
+    with pytest.raises(ValueError, match=f"input_size must be a whole number of at least 1, got {size}"):
+        make(3).init(jax.random.key(0), size)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_refuses_to_be_drawn_for_no_inputs(name):
+    with pytest.raises(ValueError, match="input_size must be a whole number of at least 1, got 0"):
+        CELLS[name](8).init(jax.random.key(0), 0)
