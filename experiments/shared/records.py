@@ -71,7 +71,7 @@ def of_sweep(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     metrics = [name for name in OF_SWEEP if name in runs]
     long = runs.melt([name for name in runs if name not in metrics], metrics, "metric", "value")
     long["split"] = long["metric"].map(OF_SWEEP)
-    long["value"] = long["value"].map({"True": 1, "False": 0, True: 1, False: 0}).fillna(long["value"]).astype(float)
+    long["value"] = [float({"True": 1, "False": 0}.get(value, value)) for value in long["value"]]
     long["at"] = [f"T = {lag}" for lag in long["seq_len"]]
     given = {name: str(config[name]) for name in ("command", "date") if config.get(name)}
     return long.rename(columns={"task": "what"}).assign(**given)
