@@ -26,15 +26,15 @@ STEPS = ("train", "forward")
 TITLES = {"train": "Training step", "forward": "Forward pass"}
 FASTEST = "the fastest peer of each"
 TEXT_ABOUT = """Medians over rounds in which each system has its turn, a process of its own, while the others wait. A
-ratio is how many times as long a system takes as rnnjax, taken within each round; the median over rounds is given, and
-in `bench.csv` and in the plot the 10 % and 90 % quantiles of the rounds. Who is ahead, and what is in bold, follows
-this ratio, not the median milliseconds, which may order two systems otherwise where the machine's speed drifted.
-rnnjax runs as its training programs do, the batch spread over a device for each core; the other JAX libraries
-have one device with a thread for each core, PyTorch the better of one thread and a thread for each core (column
-`setting`). One layer, float32; a training step is the mean of the squared outputs and its gradient by the parameters.
-The roofline is the rate of one large float32 product on the same cores, measured in the same rounds, and counts the
-multiply-adds of the matrix products only. Temporary memory is what the compiled program says it needs beside its
-arguments and results."""
+ratio is how many times as long a system takes as rnnjax, taken within each round; the median over rounds is given,
+and in `bench.csv` and in the plot the 10 % and 90 % quantiles of the rounds. Who is ahead, and what is in bold,
+follows this ratio, not the median milliseconds, which may order two systems otherwise where the machine's speed
+drifted. rnnjax runs as its training programs do, the batch spread over a device for each core; the other JAX
+libraries have one device with a thread for each core, PyTorch the better of one thread and a thread for each core
+(column `setting`). One layer, float32; a training step is the mean of the squared outputs and its gradient by the
+parameters. The roofline is the rate of one large float32 product on the same cores, measured in the same rounds, and
+counts the multiply-adds of the matrix products only. Temporary memory is what the compiled program says it needs
+beside its arguments and results."""
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

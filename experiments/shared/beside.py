@@ -79,8 +79,8 @@ def beside_report(records: pd.DataFrame) -> str:
         f"# {', '.join(folders)}",
         "\n".join(_made_with(folder, records[records["folder"] == folder]) for folder in folders),
         markdown([*KEY, *folders], lines),
-        "Means over runs that have a value, 95 % interval (Student's t; Wilson's of the share solved), n with a value "
-        "of all.",
+        "Means over runs that have a value, 95 % interval (Student's t; Wilson's of the share solved), and how many of "
+        "the runs have one: a diverged run has no loss.",
     ]
     for folder in folders:
         only = [key[2] for key in having.index if having[key] == 1 and (*key, folder) in groups]
