@@ -38,8 +38,12 @@ class Difference(NamedTuple):
     other: str
     horizons: str
     value: float
-    low: float  # of the 95 % interval
+    low: float  # of the 95 % interval, NaN where there are too few origins for one
     high: float
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.low)
 
     @property
     def beats(self) -> bool:
@@ -47,6 +51,8 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
+        if not self.known:
+            return f"too few origins to tell from {self.other}"
         if self.beats:
             return f"beats {self.other}"
         return f"is worse than {self.other}" if self.low > 0 else f"does not beat {self.other}, nor is it worse"

@@ -58,11 +58,13 @@ def choose(given: Given) -> Chosen:
 
 
 def load(given: Given) -> data.Series:
-    column = given.options.column
     if given.preset not in PRESETS:
-        return data.read_csv(given.preset, column, given.options.encoding)
-    if column is not None:
-        raise ValueError(f"--column {column}: {given.preset} is a preset, columns are for CSV files")
+        return data.read_file(given.options, given.preset)
+    of_files = ("column", "dates", "date_format", "missing", "sep", "decimal", "thousands", "heading", "encoding")
+    plain = type(given.options)()
+    told = {name: value for name in of_files if (value := getattr(given.options, name)) != getattr(plain, name)}
+    if told:
+        raise ValueError(f"{' '.join(as_flags(told))}: {given.preset} is a preset, that is for files")
     return data.sine() if given.preset == "sine" else data.airline()
 
 
