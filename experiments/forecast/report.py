@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.forecast.ahead import ENDING
 from experiments.forecast.outcome import COVERAGE, Forecasts, Measured, Outcome, free_metric, horizons
 from experiments.forecast.plots import plot
 from experiments.shared.numbers import figure
@@ -42,6 +43,10 @@ function of that value; "autoregression, 1 lag" is the best straight line. With 
 Preset "airline" takes the series as it is. The settings of "airline-best" were chosen within the training part
 (`--until 96 --train-share 0.5 --calibration 0`), and so was the number of steps of "sine" (`--until 402`)."""
 
+CAPTION_AHEAD = (
+    "{}: what comes after the last value, by networks fitted on all of it, with its 90 % interval (split conformal on "
+    "the errors of the rolling forecasts)."
+)
 CAPTION = (
     "{}: the mean forecast one step ahead with its 90 % interval (split conformal on the errors known by then), and "
     "free running from the split on, beside methods without a network."
@@ -144,5 +149,6 @@ def write(folder: str | Path, outcome: Outcome, file: str, common: Mapping[str, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     draw(outcome, folder / file)
-    plots = {path.name: CAPTION.format(path.stem) for path in sorted(folder.glob("*.png"))}
+    captions = {path: CAPTION_AHEAD if path.name.endswith(ENDING) else CAPTION for path in sorted(folder.glob("*.png"))}
+    plots = {path.name: caption.format(path.stem) for path, caption in captions.items()}
     return record(folder, rows(outcome, common), title="Forecasts", text=TEXT, plots=plots)

@@ -47,8 +47,8 @@ def allowed_styles(decimal: str | None = None, thousands: str | None = None) -> 
         raise ValueError(f"--decimal {decimal!r}: the decimal mark is '.' or ',' (decimal= in Python)")
     if thousands is not None and (len(thousands) > 1 or thousands.isdigit() or thousands == decimal):
         raise ValueError(
-            f"--thousands {thousands!r}: one character, no digit, and not the decimal mark, or '' for none (thousands= in "
-            "Python)"
+            f"--thousands {thousands!r}: one character, no digit, and not the decimal mark, or '' for none "
+            "(thousands= in Python)"
         )
     styles = [style for style in STYLES if decimal in (None, style.decimal) and thousands in (None, style.thousands)]
     return styles or [Style(decimal or ".", thousands or "")]

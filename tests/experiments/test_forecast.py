@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.forecast import data, main as forecast, program, scores
+from experiments.forecast import ahead, data, main as forecast, program, scores
 from experiments.forecast.baselines import persistence
 from experiments.forecast.network import lstm_keras, make_forecaster, make_pairs
 from experiments.forecast.outcome import Difference
@@ -386,6 +386,7 @@ BAD = {
     "airline --learning-rate nan": "--learning-rate nan is not a number",
     "airline --clip-norm 0": "--clip-norm 0.0 must be above 0",
     "airline --seeds 0": "--seeds 0 must be at least 1",
+    "airline --ahead 13": "--ahead 13 is beyond --horizon 12",
     "airline --refit -1": "--refit -1 must be at least 0",
 }
 
@@ -433,3 +434,40 @@ def test_from_a_file_to_a_results_folder(tmp_path, capsys):
     assert shares["value"].between(0, 1).all()
     assert (out / "README.md").exists()
     assert len(list(out.glob("*.png"))) == 1
+
+
+def test_what_comes_next_with_dates(tmp_path, capsys):
+    """A season that repeats, forecast past its end: the values continue it, and its dates the months."""
+    season = 50 + 10 * np.sin(2 * np.pi * np.arange(66) / 6) + 0.1 * np.random.default_rng(1).normal(size=66)
+    months = np.arange("2019-01", "2024-01", dtype="datetime64[M]")
+    rows = [f"{month}-01;{value:.6f}".replace(".", ",") for month, value in zip(months, season, strict=False)]
+    path, out = csv(tmp_path, "\n".join(["month;price", *rows])), tmp_path / "out"
+    words = "--period 6 --transforms seasonal,standard --seeds 2 --num-steps 20 --hidden-size 3 --shortcut --horizon 6 "
+    words += "--calibration 12 --refit 0 --lags 2 --ahead 6 --out"
+    assert forecast.main([str(path), *words.split(), str(out)]) == 0
+    assert "2024-06-01" in capsys.readouterr().out
+    (file,) = out.glob("*-ahead.csv")
+    table = pd.read_csv(file)
+    assert list(table) == ["date", "forecast", "low", "high"]
+    assert table["date"].tolist() == [f"2024-0{month}-01" for month in range(1, 7)]
+    np.testing.assert_allclose(table["forecast"], season[60:], atol=1)
+    assert ((table["low"] < table["forecast"]) & (table["forecast"] < table["high"])).all()
+    assert (table["high"] - table["low"]).max() < 2
+    (plot,) = out.glob("*-ahead.png")
+    assert plot.name in (out / "README.md").read_text()
+
+
+def test_intervals_ahead_are_of_errors_known_by_then():
+    """Of one network, whose spread is 0, half a width is a quantile of the absolute errors known by then."""
+    rolling = make_rolling(WAVE, 40, horizon=2, refit=0, calibration=6)
+    forecaster = small(num_steps=2)
+    settings = Settings(transforms="standard", lags=2, horizon=2, seeds=1)
+    fitted = fit_transforms(rolling, make_transform("standard"))
+    made, _ = network_forecasts(rolling, fitted, forecaster, 2, 1, QUIET, "small")
+    coming = ahead.look_ahead(data.Series("wave", "m", WAVE), settings, rolling, made, forecaster, 2, QUIET)
+    assert coming.dates is None
+    assert coming.labels() == ["61", "62"]
+    for h, count in ((0, 26), (1, 25)):
+        errors = np.sort(np.abs(made.rolled[0, :count, h] - rolling.targets[:count, h]))
+        assert coming.high[h] - coming.values[h] == pytest.approx(errors[int(np.ceil(0.9 * (count + 1))) - 1])
+    assert np.isfinite(coming.values).all()
