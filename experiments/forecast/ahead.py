@@ -107,5 +107,7 @@ def draw(path: Path, series: Series, ahead: Ahead) -> None:
     axis.set_ylabel(series.unit)
     axis.set_title(f"{series.name}: the next {len(coming)} steps", fontsize=11)
     axis.grid(color="0.92", linewidth=0.7)
-    axis.legend(frameon=False, fontsize=8, loc="upper left")
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom, top + 0.2 * (top - bottom))  # the legend stands above
+    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
     plot.savefig(path, dpi=144)

@@ -78,8 +78,8 @@ def forecast(console: Console, chosen: Chosen, num_ahead: int = 0) -> tuple[Outc
     settings, y = chosen.settings, chosen.series.y
     if num_ahead > settings.horizon:
         raise ValueError(
-            f"--ahead {num_ahead} is beyond --horizon {settings.horizon}: its intervals are made of errors of forecasts "
-            f"so far ahead; give --horizon {num_ahead} too"
+            f"--ahead {num_ahead} is beyond --horizon {settings.horizon}: its intervals are made of errors of "
+            f"forecasts so far ahead; give --horizon {num_ahead} too"
         )
     first = int(len(y) * settings.train_share)
     rolling = make_rolling(y, first, settings.horizon, settings.refit, settings.calibration)
