@@ -1,12 +1,13 @@
-"""The series that experiments.forecast knows: airline passengers, a noisy sine, the column of a CSV file."""
+"""The series that experiments.forecast knows: airline passengers, a noisy sine, the column of a file."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.forecast.settings import SINE_PERIOD
-from rnnjax.errors import unknown
+from experiments.forecast.settings import SINE_PERIOD, Options
+from rnnjax.data.dated_series import read_series
+from rnnjax.data.dates import Frequency, find_frequency, following
 
 # International airline passengers, thousands a month, January 1949 to December 1960, a row a year (Box & Jenkins 1970,
 # series G).
@@ -35,15 +36,26 @@ class Series(NamedTuple):
     unit: str  # of the values, for plots
     y: np.ndarray  # [n], float64
     truth: np.ndarray | None = None  # [n], without noise, where that is known
+    dates: np.ndarray | None = None  # [n], datetime64[s]
+    frequency: Frequency | None = None  # of the dates, where they are evenly spaced
 
     def until(self, count: int) -> "Series":
         """The first values alone."""
-        return self._replace(y=self.y[:count], truth=None if self.truth is None else self.truth[:count])
+        truth, dates = (None if each is None else each[:count] for each in (self.truth, self.dates))
+        return self._replace(y=self.y[:count], truth=truth, dates=dates)
+
+    def dates_ahead(self, count: int) -> np.ndarray | None:
+        """Of the `count` steps after the last one, [count]; None where they are not known."""
+        if self.dates is None or self.frequency is None:
+            return None
+        return following(self.dates[-1], self.frequency, count)
 
 
 def airline() -> Series:
     """The 144 monthly values."""
-    return Series("airline passengers", "thousand passengers a month", np.array(AIRLINE, float))
+    dates = np.arange("1949-01", "1961-01", dtype="datetime64[M]").astype("datetime64[s]")
+    y = np.array(AIRLINE, float)
+    return Series("airline passengers", "thousand passengers a month", y, None, dates, find_frequency(dates))
 
 
 def sine(seed: int = 0) -> Series:
@@ -53,59 +65,23 @@ def sine(seed: int = 0) -> Series:
     return Series("noisy sine", "value", truth + noise, truth)
 
 
-def read_csv(path: str | Path, column: str | None = None, encoding: str = "utf-8") -> Series:
-    """A column of numbers, by its name; without one, the file's only column of numbers.
+def read_file(options: Options, path: str | Path) -> Series:
+    """A column of numbers of a file, in the order of its dates where it has some; see `rnnjax.data.dated_series`.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: an empty file, another encoding, no such column, or a value that is missing or no finite number.
+      ValueError: what `read_series` raises.
     """
-    import pandas as pd
-
-    path = Path(path)
-    try:
-        table = pd.read_csv(path, encoding=encoding, skipinitialspace=True)
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{path} is empty") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not {encoding}: {error}; --encoding cp1251 or latin-1, perhaps?") from error
-    except (LookupError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    if table.empty:
-        raise ValueError(f"{path} has no rows under its heading {', '.join(table.columns)}")
-    if column is None:
-        numeric = list(table.select_dtypes("number").columns)
-        if len(numeric) != 1:
-            raise ValueError(
-                f"{path} has {len(numeric) or 'no'} columns of numbers{': ' if numeric else ''}{', '.join(numeric)}; "
-                f"choose one with --column; all columns: {', '.join(table.columns)}"
-            )
-        column = numeric[0]
-    if column not in table.columns:
-        raise ValueError(f"{path}: {unknown('column', column, table.columns)}")
-    return Series(f"{path.name}: {column}", column, _numbers(table[column], f"{path}, column {column!r}"))
-
-
-def _numbers(values, where: str) -> np.ndarray:
-    import pandas as pd
-
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
-    missing, bad = values.isna().to_numpy(), ~np.isfinite(numbers)
-    if missing.any():
-        raise ValueError(
-            f"{where}: {missing.sum()} of {len(values)} values are missing, the first in data row {_first(missing)}; "
-            "fill them in or cut them off"
-        )
-    if bad.any():
-        first = _first(bad)
-        raise ValueError(
-            f"{where}: {bad.sum()} of {len(values)} values are no finite numbers, the first is "
-            f"{str(values.iloc[first - 1])!r} in data row {first}"
-        )
-    return numbers
-
-
-def _first(which: np.ndarray) -> int:
-    """The number of the first row that is marked, counted from 1."""
-    return int(np.argmax(which)) + 1
+    read = read_series(
+        path,
+        options.column,
+        date_column=options.dates,
+        date_format=options.date_format,
+        missing=options.missing,
+        sep=options.sep,
+        decimal=options.decimal,
+        thousands=options.thousands,
+        heading=options.heading,
+        encoding=options.encoding,
+    )
+    return Series(f"{Path(path).name}: {read.name}", read.name, read.values, None, read.dates, read.frequency)

@@ -1,10 +1,10 @@
 """python -m experiments.forecast: what comes next in a series? Any cell, beside forecasts that need no network.
 
     python -m experiments.forecast airline-best
-    python -m experiments.forecast my.csv --column price --period 12 --transforms log,seasonal,standard
+    python -m experiments.forecast my.csv --column price --period 12 --transforms log,seasonal,standard --ahead 12
 
 Forecasts are made from every origin in the test part, 1 to --horizon steps ahead, by networks that were fitted on
-nothing later. With --out they go into a results folder.
+nothing later. With --out they go into a results folder. --ahead N adds what comes after the last value.
 """
 
 import sys
@@ -19,15 +19,15 @@ from experiments.shared.start import start
 
 
 def of_a_file(name: str) -> Settings:
-    """The settings where a CSV file is named and not a preset.
+    """The settings where a file is named and not a preset.
 
     Raises:
       ValueError: it is neither.
     """
-    if not name.lower().endswith(".csv") and not Path(name).exists():
+    if not Path(name).suffix and not Path(name).exists():
         from rnnjax.errors import unknown  # imports JAX, which only a mistake is worth
 
-        raise ValueError(unknown("preset", name, PRESETS) + "; or the path of a CSV file")
+        raise ValueError(unknown("preset", name, PRESETS) + "; or the path of a file")
     return Settings()
 
 

@@ -1,7 +1,7 @@
 """One run of experiments.forecast, measured: every method by itself, differences, prediction intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +38,12 @@ class Difference(NamedTuple):
     other: str
     horizons: str
     value: float
-    low: float  # of the 95 % interval
+    low: float  # of the 95 % interval, NaN where there are too few origins for one
     high: float
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.low)
 
     @property
     def beats(self) -> bool:
@@ -47,6 +51,8 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
+        if not self.known:
+            return f"too few origins to tell from {self.other}"
         if self.beats:
             return f"beats {self.other}"
         return f"is worse than {self.other}" if self.low > 0 else f"does not beat {self.other}, nor is it worse"
@@ -93,7 +99,7 @@ def make_outcome(
         num_params=sum(f.num_params for f in each),
         seconds=sum(f.seconds for f in each),
     )
-    intervals = prediction_intervals(rolling, networks.rolled, log=settings.transforms.startswith("log"))
+    intervals = prediction_intervals(rolling, networks.rolled, settings.transforms)
     found = differences(rolling, mean, others)
     return Outcome(preset, series, settings, rolling, mean, each, others, intervals, found)
 
@@ -151,9 +157,14 @@ def differences(rolling: Rolling, ours: Forecasts, others: Sequence[Forecasts]) 
     ]
 
 
-def prediction_intervals(rolling: Rolling, rolled: np.ndarray, log: bool) -> Intervals:
-    """Around the mean of the forecasts [seeds, O, H]; with `log`, errors and spread are those of the logarithms."""
-    to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+def on_scale(transforms: str) -> tuple[Callable, Callable]:
+    """To the scale that errors and spreads are measured on, and back: logarithms where the transforms begin so."""
+    return (np.log, np.exp) if transforms.startswith("log") else (np.asarray, np.asarray)
+
+
+def prediction_intervals(rolling: Rolling, rolled: np.ndarray, transforms: str) -> Intervals:
+    """Around the mean of the forecasts [seeds, O, H]; see `on_scale`."""
+    to, back = on_scale(transforms)
     center, spread = to(rolled.mean(axis=0)), to(rolled).std(axis=0)
     errors = center - to(rolling.targets)
     halves = scores.conformal_widths(errors, spread, COVERAGE)

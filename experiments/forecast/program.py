@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from experiments.forecast import data
+from experiments.forecast import ahead, data
+from experiments.forecast.ahead import Ahead, look_ahead
 from experiments.forecast.network import make_forecaster
 from experiments.forecast.outcome import Forecasts, Outcome, make_outcome
 from experiments.forecast.report import show, write
@@ -59,21 +60,28 @@ def choose(given: Given) -> Chosen:
 
 
 def load(given: Given) -> data.Series:
-    column = given.options.column
     if given.preset not in PRESETS:
-        return data.read_csv(given.preset, column, given.options.encoding)
-    if column is not None:
-        raise ValueError(f"--column {column}: {given.preset} is a preset, columns are for CSV files")
+        return data.read_file(given.options, given.preset)
+    of_files = ("column", "dates", "date_format", "missing", "sep", "decimal", "thousands", "heading", "encoding")
+    plain = type(given.options)()
+    told = {name: value for name in of_files if (value := getattr(given.options, name)) != getattr(plain, name)}
+    if told:
+        raise ValueError(f"{' '.join(as_flags(told))}: {given.preset} is a preset, that is for files")
     return data.sine() if given.preset == "sine" else data.airline()
 
 
-def forecast(console: Console, chosen: Chosen) -> Outcome:
-    """Baselines, then the networks, from every origin.
+def forecast(console: Console, chosen: Chosen, num_ahead: int = 0) -> tuple[Outcome, Ahead | None]:
+    """Baselines, then the networks, from every origin; and where asked what comes after the last value.
 
     Raises:
       ValueError: a series too short for what is asked, a cell or an option that does not exist; before any training.
     """
     settings, y = chosen.settings, chosen.series.y
+    if num_ahead > settings.horizon:
+        raise ValueError(
+            f"--ahead {num_ahead} is beyond --horizon {settings.horizon}: its intervals are made of errors of "
+            f"forecasts so far ahead; give --horizon {num_ahead} too"
+        )
     first = int(len(y) * settings.train_share)
     rolling = make_rolling(y, first, settings.horizon, settings.refit, settings.calibration)
     transform = make_transform(settings.transforms, settings.period)
@@ -109,7 +117,10 @@ def forecast(console: Console, chosen: Chosen) -> Outcome:
         Forecasts(name, seed, rolled[rolling.test], free, training, *share)
         for seed, (rolled, free, training) in enumerate(zip(*networks, strict=True))
     ]
-    return make_outcome(chosen.preset, chosen.series, settings, rolling, networks, each, others)
+    outcome = make_outcome(chosen.preset, chosen.series, settings, rolling, networks, each, others)
+    if not num_ahead:
+        return outcome, None
+    return outcome, look_ahead(chosen.series, settings, rolling, networks, forecaster, num_ahead, console)
 
 
 def alone(rolling: Rolling, method: Method) -> Forecasts:
@@ -126,8 +137,16 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     """Forecast, show, record where asked."""
     check_recorded(given.options.out)
     chosen = choose(given)
-    outcome = forecast(console, chosen)
+    outcome, coming = forecast(console, chosen, given.options.ahead)
     show(console, outcome)
+    if coming:
+        ahead.show(console, coming)
     if given.options.out:
+        if coming:
+            given.options.out.mkdir(parents=True, exist_ok=True)
+            file = given.options.out / chosen.file.replace(".png", ahead.ENDING)
+            ahead.write(file.with_suffix(".csv"), coming)
+            ahead.draw(file, chosen.series, coming)
+            console.print(f"what comes next: {file.with_suffix('.csv')}, {file.name}", markup=False)
         path = write(given.options.out, outcome, chosen.file, provenance("experiments.forecast", argv))
         console.print(f"recorded: {path}", markup=False)

@@ -1,5 +1,6 @@
 """What experiments.forecast says of a run: a table and verdicts, a results folder with rows and a plot."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.forecast.ahead import ENDING
 from experiments.forecast.outcome import COVERAGE, Forecasts, Measured, Outcome, free_metric, horizons
 from experiments.forecast.plots import plot
 from experiments.shared.numbers import figure
@@ -24,7 +26,7 @@ split, test examples the origins after it.
 - MASE: mean absolute error, where that of the seasonal naive forecast in the training part is 1. MAPE in percent.
 - "RMSE minus that of ...": of the mean forecast; below 0 it is better than the other method. The splits "2.5 %" and
   "97.5 %" are the ends of the difference's interval by block bootstrap over origins; "better than ..." is 1 where all
-  of it lies below 0.
+  of it lies below 0. With fewer origins than two blocks of the horizon's length there is neither.
 - Free running: one forecast from the split to the end of the series.
 - Correlation of forecast and last value, and of forecast and actual change since the last value: of a network that
   only repeats what it sees, the first is 1 and the second tells nothing.
@@ -41,6 +43,10 @@ function of that value; "autoregression, 1 lag" is the best straight line. With 
 Preset "airline" takes the series as it is. The settings of "airline-best" were chosen within the training part
 (`--until 96 --train-share 0.5 --calibration 0`), and so was the number of steps of "sine" (`--until 402`)."""
 
+CAPTION_AHEAD = (
+    "{}: what comes after the last value, by networks fitted on all of it, with its 90 % interval (split conformal on "
+    "the errors of the rolling forecasts)."
+)
 CAPTION = (
     "{}: the mean forecast one step ahead with its 90 % interval (split conformal on the errors known by then), and "
     "free running from the split on, beside methods without a network."
@@ -65,10 +71,8 @@ def show(console: Console, outcome: Outcome) -> None:
     table.add_row(f"one {outcome.each[0].name}, mean", *singles)
     console.print(table)
     for d in outcome.differences:
-        console.print(
-            f"{d.horizons}: {d.verdict}; difference of the RMSE {d.value:+.3g} (95 % {d.low:+.3g} to {d.high:+.3g})",
-            markup=False,
-        )
+        interval = f" (95 % {d.low:+.3g} to {d.high:+.3g})" if d.known else ""
+        console.print(f"{d.horizons}: {d.verdict}; difference of the RMSE {d.value:+.3g}{interval}", markup=False)
     for measured in outcome.intervals.measured:
         console.print(f"{measured.metric}: {figure(measured.value)}", markup=False)
     for (metric, split), value in _by_metric(outcome, outcome.mean).items():
@@ -110,7 +114,8 @@ def rows(outcome: Outcome, common: Mapping[str, Any]) -> list[dict[str, Any]]:
     for d in outcome.differences:
         for split, value in (("test", d.value), ("test, 2.5 %", d.low), ("test, 97.5 %", d.high)):
             compared.append(Measured(f"RMSE minus that of {d.other}, {d.horizons}", split, value))
-        compared.append(Measured(f"better than {d.other}, {d.horizons}", "test", float(d.beats)))
+        better = float(d.beats) if d.known else math.nan
+        compared.append(Measured(f"better than {d.other}, {d.horizons}", "test", better))
     found = of(outcome.mean, True, [*outcome.measured(outcome.mean), *compared])
     for forecasts in outcome.each:
         found += of(forecasts, True, outcome.measured(forecasts))
@@ -144,5 +149,6 @@ def write(folder: str | Path, outcome: Outcome, file: str, common: Mapping[str, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     draw(outcome, folder / file)
-    plots = {path.name: CAPTION.format(path.stem) for path in sorted(folder.glob("*.png"))}
+    captions = {path: CAPTION_AHEAD if path.name.endswith(ENDING) else CAPTION for path in sorted(folder.glob("*.png"))}
+    plots = {path.name: caption.format(path.stem) for path, caption in captions.items()}
     return record(folder, rows(outcome, common), title="Forecasts", text=TEXT, plots=plots)

@@ -40,10 +40,13 @@ def rmse_difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> tupl
     """RMSE(ours) - RMSE(theirs), and its 95 % interval by the circular block bootstrap over origins.
 
     Errors of forecasts H steps ahead are correlated over H origins, so blocks of max(H, ∛O) neighbouring origins are
-    drawn with replacement, the same for both (Politis & Romano 1992).
+    drawn with replacement, the same for both (Politis & Romano 1992). The interval is NaN with fewer origins than two
+    blocks: one block is all of them in another order, and there is nothing to resample.
     """
     count, horizon = ours.shape
-    block = min(count, max(horizon, math.ceil(count ** (1 / 3))))
+    block = max(horizon, math.ceil(count ** (1 / 3)))
+    if count < 2 * block:
+        return rmse(ours) - rmse(theirs), math.nan, math.nan
     starts = np.random.default_rng(seed).integers(0, count, (NUM_RESAMPLES, -(-count // block)))
     drawn = ((starts[..., None] + np.arange(block)) % count).reshape(NUM_RESAMPLES, -1)[:, :count]
     resampled = []

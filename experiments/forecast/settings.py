@@ -24,7 +24,7 @@ SINE_PERIOD = 25
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """What a preset sets, and the command line may set otherwise; a CSV file has these values."""
+    """What a preset sets, and the command line may set otherwise; a file has these values."""
 
     period: Annotated[
         Size, "steps of a season, 1 where there is none; for seasonal naive and the transform 'seasonal'"
@@ -136,7 +136,18 @@ PRESETS = {
 class Options(Checked):
     """What the program does with them."""
 
-    column: Annotated[str | None, "of the CSV file; by default its only column of numbers"] = None
-    encoding: Annotated[str, "of the CSV file"] = "utf-8"
+    column: Annotated[str | None, "of the file; by default its only column of numbers"] = None
+    dates: Annotated[str | None, Metavar("COLUMN"), "of the dates; by default the only column of dates"] = None
+    date_format: Annotated[str | None, "such as %d.%m.%Y; by default found"] = None
+    missing: Annotated[
+        Literal["refuse", "interpolate", "skip"],
+        "what to do about values and dates that are not there",
+    ] = "refuse"
+    sep: Annotated[str | None, "what parts columns; by default found among tab ; | ,"] = None
+    decimal: Annotated[str | None, "the decimal mark, . or ,; by default found"] = None
+    thousands: Annotated[str | None, "what groups digits by three; by default found"] = None
+    heading: Annotated[bool | None, "whether the first row is a heading; by default found"] = None
+    encoding: Annotated[str, "of the file"] = "utf-8"
+    ahead: Annotated[Count, "say what comes in the N steps after the last value, --horizon at most"] = 0
     until: Annotated[Size | None, "use the first N values alone, as to choose settings by"] = None
-    out: Annotated[Folder, "write runs.csv, README.md and a plot there"] = None
+    out: Annotated[Folder, "write runs.csv, README.md and plots there, and with --ahead a CSV"] = None

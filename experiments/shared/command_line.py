@@ -95,7 +95,8 @@ class Command:
                 parser.add_argument("preset", nargs="?" if self._fixed else None, metavar="PRESET", help=text)
             group.add_argument("--list", action=List, presets=self.presets, help="list the presets, and exit")
         for field in options:
-            _add(parser if Mark.PLACE in field.marks else group, field, field.default, both=field.default is True)
+            both = field.default is True or field.optional  # where None is neither, both can be said
+            _add(parser if Mark.PLACE in field.marks else group, field, field.default, both=both)
         if self.presets:
             # --help shows the values of the preset that stands where it is looked for first
             words = [word for before, word in zip(["", *argv], argv, strict=False) if before in ("", "--preset")]

@@ -44,9 +44,12 @@ def allowed_styles(decimal: str | None = None, thousands: str | None = None) -> 
       ValueError: a decimal mark other than point and comma, the same character twice, or a digit.
     """
     if decimal not in (None, ".", ","):
-        raise ValueError(f"decimal={decimal!r}: the decimal mark is '.' or ','")
+        raise ValueError(f"--decimal {decimal!r}: the decimal mark is '.' or ',' (decimal= in Python)")
     if thousands is not None and (len(thousands) > 1 or thousands.isdigit() or thousands == decimal):
-        raise ValueError(f"thousands={thousands!r}: one character, no digit, and not the decimal mark, or '' for none")
+        raise ValueError(
+            f"--thousands {thousands!r}: one character, no digit, and not the decimal mark, or '' for none "
+            "(thousands= in Python)"
+        )
     styles = [style for style in STYLES if decimal in (None, style.decimal) and thousands in (None, style.thousands)]
     return styles or [Style(decimal or ".", thousands or "")]
 

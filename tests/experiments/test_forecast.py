@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.forecast import data, main as forecast, program, scores
+from experiments.forecast import ahead, data, main as forecast, program, scores
 from experiments.forecast.baselines import persistence
 from experiments.forecast.network import lstm_keras, make_forecaster, make_pairs
 from experiments.forecast.outcome import Difference
@@ -60,37 +60,119 @@ def csv(tmp_path, text, encoding="utf-8"):
     return path
 
 
+def read(path, *words):
+    """The series of a command line."""
+    return program.load(forecast.COMMAND.read([str(path), *words]))
+
+
+def counted(first, count):
+    return [f"{number},{first + number}" for number in range(count)]
+
+
 def test_a_column_of_a_csv(tmp_path):
     path = csv(tmp_path, "month,n, price\nJan,1,2.5\nFeb,2,3\n")
-    np.testing.assert_array_equal(data.read_csv(path, "price").y, [2.5, 3])
-    path = csv(tmp_path, "месяц;x\nянварь,1\nмай,2\n".replace(";", ","), "cp1251")
-    np.testing.assert_array_equal(data.read_csv(path, encoding="cp1251").y, [1, 2])
+    np.testing.assert_array_equal(read(path, "--column", "price").y, [2.5, 3])
+    path = csv(tmp_path, "месяц;x\nянварь;1\nмай;2\n", "cp1251")
+    np.testing.assert_array_equal(read(path, "--encoding", "cp1251").y, [1, 2])
+
+
+def test_decimal_commas_separators_and_thousands(tmp_path):
+    prices = 101.25 + np.arange(48)
+    rows = [f"{month};{price:.2f}".replace(".", ",") for month, price in enumerate(prices, 1)]
+    path = csv(tmp_path, "\n".join(["month;price", *rows]))
+    for words in ([], ["--sep", ";", "--decimal", ","], ["--sep", "semicolon", "--thousands", "."]):
+        np.testing.assert_array_equal(read(path, "--column", "price", *words).y, prices)
+    path = csv(tmp_path, "a,b\n" + "".join(f"{i},'1.{100 + i}'\n" for i in range(3)).replace("'", '"'))
+    words = ["--column", "b", "--sep", ",", "--decimal"]
+    np.testing.assert_array_equal(read(path, *words, ",").y, [1100, 1101, 1102])
+    np.testing.assert_array_equal(read(path, *words, ".").y, [1.1, 1.101, 1.102])
+
+
+def test_a_trailing_comma_shifts_nothing(tmp_path):
+    path = csv(tmp_path, "\n".join(["month,price", *(f"{row}," for row in counted(101, 48))]))
+    np.testing.assert_array_equal(read(path, "--column", "price").y, 101 + np.arange(48))
+
+
+def test_a_file_without_a_heading(tmp_path):
+    path = csv(tmp_path, "\n".join(str(100.5 + i) for i in range(48)))
+    for words in ([], ["--no-heading"]):
+        np.testing.assert_array_equal(read(path, *words).y, 100.5 + np.arange(48))
+    np.testing.assert_array_equal(read(path, "--heading").y, 101.5 + np.arange(47))
+
+
+def test_dates_are_put_in_order_and_gaps_are_named(tmp_path):
+    months = np.arange("2020-01", "2022-01", dtype="datetime64[M]")
+    rows = [f"{month}-01,{100 + i}" for i, month in enumerate(months)]
+    path = csv(tmp_path, "\n".join(["date,price", *reversed(rows)]))
+    series = read(path)
+    np.testing.assert_array_equal(series.y, 100 + np.arange(24))
+    assert series.dates[[0, -1]].astype("datetime64[D]").astype(str).tolist() == ["2020-01-01", "2021-12-01"]
+    ahead = series.until(12).dates_ahead(2)
+    assert ahead.astype("datetime64[D]").astype(str).tolist() == ["2021-01-01", "2021-02-01"]
+    path = csv(tmp_path, "\n".join(["date,price", *rows[:5], *rows[6:]]))
+    with pytest.raises(ValueError, match=r"1 of 24 values are missing \(monthly\): 2020-06-01.*--missing interpolate"):
+        read(path)
+    np.testing.assert_array_equal(read(path, "--missing", "interpolate").y, 100 + np.arange(24))
+    assert len(read(path, "--missing", "skip").y) == 23
+    path = csv(tmp_path, "day,other,price\n" + "".join(f"0{i}/02/2020,0{i}.03.2021,{i}\n" for i in (3, 2, 1)))
+    assert read(path, "--dates", "day", "--date-format", "%d/%m/%Y").dates[0] == np.datetime64("2020-02-01")
+
+
+def test_blank_lines_are_gaps(tmp_path):
+    values = ["value", *("" if i % 4 == 2 else f"{i}" for i in range(60))]
+    path = csv(tmp_path, "\n".join(values))
+    with pytest.raises(ValueError, match="15 of 60 values are missing: in rows 3, 7, 11"):
+        read(path)
+    np.testing.assert_array_equal(read(path, "--missing", "interpolate").y, np.arange(60))
 
 
 @pytest.mark.parametrize(
-    ("text", "column", "message"),
+    ("text", "words", "message"),
     [
-        ("", None, "is empty"),
-        ("a,b\n", None, "has no rows under its heading a, b"),
-        ("a,b\n1,2\n3,4\n", None, "has 2 columns of numbers: a, b; choose one with --column; all columns: a, b"),
-        ("a\nx\ny\n", None, "has no columns of numbers; choose one with --column; all columns: a"),
-        ("month,price\n1,2\n", "pric", "unknown column 'pric'; did you mean 'price'. known: month, price"),
-        ("a,b\n1,x\n2,y\n", "b", "2 of 2 values are no finite numbers, the first is 'x' in data row 1"),
-        ("a,b\n1,x\n,y\n3,z\n", "a", "1 of 3 values are missing, the first in data row 2"),
-        ("a,b\n1,x\ninf,y\n", "a", "1 of 2 values are no finite numbers, the first is 'inf' in data row 2"),
-        ('a,b\n1,"x\n', "a", "file.csv: "),
+        ("", "", "is empty"),
+        ("a,b\n", "", "no rows under the heading a, b"),
+        ("a,b\n1,2\n3,4\n", "", "has 2 columns of numbers: a, b; choose one with --column; all columns: a, b"),
+        ("a\nx\ny\n", "", "has no columns of numbers; choose one with --column; all columns: a"),
+        ("month,price\n1,2\n", "--column pric", "unknown column 'pric'; did you mean 'price'. known: month, price"),
+        ("a,b\n1,x\n2,y\n", "--column b", "'x' in row 1"),
+        ("a,b\n1,x\n,y\n3,z\n", "--column a", "1 of 3 values are missing: in rows 2"),
+        ("a,b\n1,x\ninf,y\n", "--column a", "'inf' in row 2"),
+        ("price,price\n1,2\n", "", "the heading has 'price' more than once"),
+        ("a,b\n1,2\n", "--column a --decimal x", "--decimal 'x': the decimal mark is"),
+        ("a,b\n1,2\n", "--column a --missing drop", "unknown missing 'drop'"),
     ],
 )
-def test_a_csv_that_does_not_serve(tmp_path, text, column, message):
+def test_a_csv_that_does_not_serve(tmp_path, text, words, message):
     with pytest.raises(ValueError, match=message):
-        data.read_csv(csv(tmp_path, text), column)
+        read(csv(tmp_path, text), *words.split())
 
 
 def test_a_csv_in_another_encoding(tmp_path):
-    with pytest.raises(ValueError, match="is not utf-8"):
-        data.read_csv(csv(tmp_path, "цена\n1\n", "cp1251"))
+    with pytest.raises(ValueError, match=r"file.csv is not utf-8.*--encoding windows-1251"):
+        read(csv(tmp_path, "цена товара\n1\n", "cp1251"))
     with pytest.raises(ValueError, match="unknown encoding"):
-        data.read_csv(csv(tmp_path, "a\n1\n"), encoding="utf-9")
+        read(csv(tmp_path, "a\n1\n"), "--encoding", "utf-9")
+
+
+@pytest.mark.parametrize(("slope", "transforms"), [(0, "standard"), (0.1, "difference,standard")])
+def test_a_series_constant_up_to_rounding_is_refused(tmp_path, capsys, slope, transforms):
+    path = csv(tmp_path, "value\n" + "".join(f"{7.7 + slope * i}\n" for i in range(96)))
+    assert forecast.main([str(path), "--transforms", transforms]) == 2
+    assert "up to rounding: nothing to scale" in capsys.readouterr().err
+
+
+def test_too_few_origins_give_no_verdict():
+    """Twelve origins of twelve steps are one block: all resamples are the same, and an interval would have no width."""
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 23, 12)) * [[[1.0]], [[9.0]]]
+    value, *interval = scores.rmse_difference(ours, theirs)
+    assert value < 0
+    assert np.isnan(interval).all()
+    unknown = Difference("persistence", "1 to 12 steps ahead", value, *interval)
+    assert not unknown.beats
+    assert unknown.verdict == "too few origins to tell from persistence"
+    longer = [np.concatenate([errors, errors[:1]]) for errors in (ours, theirs)]
+    low, high = scores.rmse_difference(*longer)[1:]
+    assert low < high < 0
 
 
 # --- rolling origin ---------------------------------------------------------------------------------------------------
@@ -288,7 +370,7 @@ def test_autoregressions_of_the_command_line():
 BAD = {
     "airlin": "unknown preset 'airlin'; did you mean 'airline'?",
     "nothing.csv": "nothing.csv",
-    "airline --column x": "columns are for CSV files",
+    "airline --column x": "--column x: airline is a preset, that is for files",
     "airline --transforms lag": "unknown transform 'lag'",
     "airline --transforms standard,log": "the logarithm needs values above 0",
     "airline --cell lstmm": "unknown cell 'lstmm'",
@@ -304,6 +386,7 @@ BAD = {
     "airline --learning-rate nan": "--learning-rate nan is not a number",
     "airline --clip-norm 0": "--clip-norm 0.0 must be above 0",
     "airline --seeds 0": "--seeds 0 must be at least 1",
+    "airline --ahead 13": "--ahead 13 is beyond --horizon 12",
     "airline --refit -1": "--refit -1 must be at least 0",
 }
 
@@ -351,3 +434,40 @@ def test_from_a_file_to_a_results_folder(tmp_path, capsys):
     assert shares["value"].between(0, 1).all()
     assert (out / "README.md").exists()
     assert len(list(out.glob("*.png"))) == 1
+
+
+def test_what_comes_next_with_dates(tmp_path, capsys):
+    """A season that repeats, forecast past its end: the values continue it, and its dates the months."""
+    season = 50 + 10 * np.sin(2 * np.pi * np.arange(66) / 6) + 0.1 * np.random.default_rng(1).normal(size=66)
+    months = np.arange("2019-01", "2024-01", dtype="datetime64[M]")
+    rows = [f"{month}-01;{value:.6f}".replace(".", ",") for month, value in zip(months, season, strict=False)]
+    path, out = csv(tmp_path, "\n".join(["month;price", *rows])), tmp_path / "out"
+    words = "--period 6 --transforms seasonal,standard --seeds 2 --num-steps 20 --hidden-size 3 --shortcut --horizon 6 "
+    words += "--calibration 12 --refit 0 --lags 2 --ahead 6 --out"
+    assert forecast.main([str(path), *words.split(), str(out)]) == 0
+    assert "2024-06-01" in capsys.readouterr().out
+    (file,) = out.glob("*-ahead.csv")
+    table = pd.read_csv(file)
+    assert list(table) == ["date", "forecast", "low", "high"]
+    assert table["date"].tolist() == [f"2024-0{month}-01" for month in range(1, 7)]
+    np.testing.assert_allclose(table["forecast"], season[60:], atol=1)
+    assert ((table["low"] < table["forecast"]) & (table["forecast"] < table["high"])).all()
+    assert (table["high"] - table["low"]).max() < 2
+    (plot,) = out.glob("*-ahead.png")
+    assert plot.name in (out / "README.md").read_text()
+
+
+def test_intervals_ahead_are_of_errors_known_by_then():
+    """Of one network, whose spread is 0, half a width is a quantile of the absolute errors known by then."""
+    rolling = make_rolling(WAVE, 40, horizon=2, refit=0, calibration=6)
+    forecaster = small(num_steps=2)
+    settings = Settings(transforms="standard", lags=2, horizon=2, seeds=1)
+    fitted = fit_transforms(rolling, make_transform("standard"))
+    made, _ = network_forecasts(rolling, fitted, forecaster, 2, 1, QUIET, "small")
+    coming = ahead.look_ahead(data.Series("wave", "m", WAVE), settings, rolling, made, forecaster, 2, QUIET)
+    assert coming.dates is None
+    assert coming.labels() == ["61", "62"]
+    for h, count in ((0, 26), (1, 25)):
+        errors = np.sort(np.abs(made.rolled[0, :count, h] - rolling.targets[:count, h]))
+        assert coming.high[h] - coming.values[h] == pytest.approx(errors[int(np.ceil(0.9 * (count + 1))) - 1])
+    assert np.isfinite(coming.values).all()

@@ -1,0 +1,113 @@
+"""What comes after the last value of a series: forecasts by networks fitted on all of it, with prediction intervals."""
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from experiments.forecast import scores
+from experiments.forecast.data import Series
+from experiments.forecast.network import Forecaster, make_pairs
+from experiments.forecast.outcome import COVERAGE, on_scale
+from experiments.forecast.rolling import NetworkForecasts, Rolling
+from experiments.forecast.settings import Settings
+from experiments.shared.numbers import figure
+from rnnjax.data.dated_series import shown
+from rnnjax.data.series import make_transform
+
+BEFORE = 48  # values of the series shown before
+ENDING = "-ahead.png"  # of the plot's name
+
+
+class Ahead(NamedTuple):
+    """Of N steps."""
+
+    steps: np.ndarray  # [N], numbers of the values, where the first one of the series has 1
+    dates: np.ndarray | None  # [N], datetime64[s]
+    values: np.ndarray  # [N], the mean of all networks
+    low: np.ndarray  # [N], ends of the interval; NaN where too few errors are known for one
+    high: np.ndarray
+
+    def labels(self) -> list[str]:
+        """Dates where there are dates, else numbers of the values."""
+        return [str(step) for step in self.steps] if self.dates is None else [shown(date) for date in self.dates]
+
+
+def look_ahead(
+    series: Series,
+    settings: Settings,
+    rolling: Rolling,
+    networks: NetworkForecasts,
+    forecaster: Forecaster,
+    count: int,
+    console: Console,
+) -> Ahead:
+    """Networks are fitted once more, on all values. The intervals are made of the errors that the rolling forecasts
+    made, whose networks knew less: see `scores.conformal_widths`."""
+    y, lags = series.y, settings.lags
+    fitted = make_transform(settings.transforms, settings.period)(y)
+    pairs = make_pairs([fitted.forward(y)], lags, [len(y) - fitted.lost])
+    trained = forecaster.train(pairs, settings.seeds, console, "on all values")
+    z = forecaster.forecast(trained.params, pairs.xs, np.array([[len(y) - fitted.lost - lags]]), count)
+    each = fitted.inverse(np.asarray(z[0, :, 0], float), y)  # [seeds, N]
+    values = each.mean(axis=0)
+    to, back = on_scale(settings.transforms)
+    rolled = networks.rolled[..., :count]
+    errors = to(rolled.mean(axis=0)) - to(rolling.targets[:, :count])
+    errors = np.concatenate([errors, np.full((1, count), np.nan)])
+    spread = np.concatenate([to(rolled).std(axis=0), to(each).std(axis=0)[None]])
+    halves = scores.conformal_widths(errors, spread, COVERAGE)[-1]
+    steps = len(y) + 1 + np.arange(count)
+    return Ahead(steps, series.dates_ahead(count), values, back(to(values) - halves), back(to(values) + halves))
+
+
+def show(console: Console, ahead: Ahead) -> None:
+    """A line a step."""
+    console.print(f"what comes next, with its {COVERAGE:.0%} interval:", markup=False)
+    for label, value, low, high in zip(ahead.labels(), ahead.values, ahead.low, ahead.high, strict=True):
+        interval = "too few errors known for one" if np.isnan(low) else f"{figure(low)} to {figure(high)}"
+        console.print(f"  {label}  {figure(value)}  ({interval})", markup=False)
+
+
+def write(path: Path, ahead: Ahead) -> None:
+    """A CSV of date or step, forecast, low and high, the ends of the interval empty where there is none."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["step" if ahead.dates is None else "date", "forecast", "low", "high"])
+    for label, *values in zip(ahead.labels(), ahead.values, ahead.low, ahead.high, strict=True):
+        rows.writerow([label, *("" if np.isnan(value) else f"{value:.10g}" for value in values)])
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text.getvalue(), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def draw(path: Path, series: Series, ahead: Ahead) -> None:
+    """The last values and what comes next, over their dates where there are dates."""
+    plot = Figure(figsize=(9, 4.5), layout="constrained")
+    axis = plot.subplots()
+    dated = ahead.dates is not None
+    known = series.dates[-BEFORE:] if dated else (np.arange(len(series.y)) + 1)[-BEFORE:]
+    coming = ahead.dates if dated else ahead.steps
+    axis.plot(known, series.y[-BEFORE:], color="black", linewidth=1.2, label="the series")
+    (line,) = axis.plot(coming, ahead.values, linewidth=1.4, marker=".", label="what comes next")
+    text = f"{COVERAGE:.0%} interval, split conformal"
+    axis.fill_between(coming, ahead.low, ahead.high, color=line.get_color(), alpha=0.2, linewidth=0, label=text)
+    if dated:
+        locator = AutoDateLocator()
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        axis.set_xlabel("number of the value")
+    axis.set_ylabel(series.unit)
+    axis.set_title(f"{series.name}: the next {len(coming)} steps", fontsize=11)
+    axis.grid(color="0.92", linewidth=0.7)
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(bottom, top + 0.2 * (top - bottom))  # the legend stands above
+    axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
+    plot.savefig(path, dpi=144)
