@@ -21,6 +21,7 @@ from experiments.sweep.contrasts import contrasts, contrasts_table
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
 from experiments.sweep.ranking import solved_by_most
+from experiments.sweep.spec import sweep_from
 from experiments.sweep.table import (
     KEYS,
     METRICS,
@@ -81,6 +82,7 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
     parts = [
         f"# {name}",
         asked,
+        partial(config, runs),
         f"```\n{config['command']}\n```" if config.get("command") else None,
         made_with(runs, date),
         "## Variants by lag",
@@ -107,6 +109,17 @@ def _pairs(config: dict) -> list[tuple[str, str]]:
     ):
         raise ValueError(f"contrasts in config.json must be pairs of variants, got {pairs!r}")
     return [(variant, baseline) for variant, baseline in pairs]
+
+
+def partial(config: dict, runs: pd.DataFrame) -> str | None:
+    """That trials of the sweep are still to be run, where they are."""
+    if not {"base", "axes", "name", "question", "expects", "metric"} <= set(config):
+        return None
+    trials = {trial.id for trial in sweep_from(config).trials()}
+    done = trials & set(runs["trial_id"])
+    if len(done) == len(trials):
+        return None
+    return f"**Partial**: {len(done):,} of the {len(trials):,} trials are run; the same command goes on from here."
 
 
 def made_with(runs: pd.DataFrame, date="") -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from experiments.shared.numbers import bootstrap, horizon_text, wilson
 from experiments.sweep.report import report, write_report
+from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.table import (
     best_rows,
     detail_table,
@@ -267,3 +268,12 @@ def test_report_says_what_the_runs_say(tmp_path):
     path = write_report(tmp_path)
     assert "success_by_lag.png" in path.read_text()
     assert "learning_curves.png" not in path.read_text()
+
+
+def test_a_report_of_a_sweep_under_way_says_that_it_is_partial():
+    base = Trial(task="recall", seq_len=5, num_steps=20, eval_every=10)
+    sweep = Sweep("mine", "what?", "this", base, {"seed": (0, 1, 2)})
+    ids = [trial.id for trial in sweep.trials()]
+    runs = pd.DataFrame([run(seed=seed) | {"trial_id": ids[seed]} for seed in range(3)])
+    assert "**Partial**: 2 of the 3 trials are run" in report(sweep.describe(), runs[:2])
+    assert "Partial" not in report(sweep.describe(), runs)
