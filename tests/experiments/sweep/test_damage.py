@@ -275,7 +275,7 @@ ALL = RUNS | CURVES | CONFIG
 def test_every_damage_is_named_and_nothing_whole_is_lost(name, folder, undisturbed, capsys, monkeypatch):
     damage, message, num_lost = ALL[name]
     damage(folder)
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: pytest.fail("this should have been refused"))
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: pytest.fail("this should have been refused"))
     before = files(folder)
     code, said = call(capsys, folder)
     assert code == 2
@@ -285,7 +285,7 @@ def test_every_damage_is_named_and_nothing_whole_is_lost(name, folder, undisturb
     assert files(folder) == before
 
     planned = []
-    monkeypatch.setattr(sweep, "execute", lambda console, sweep, plan, folder: planned.append(plan))
+    monkeypatch.setattr(sweep, "execute", lambda console, sweep, plan, folder, **options: planned.append(plan))
     code, said = call(capsys, folder, "--repair")
     assert code == 0
     asides = {path.name for path in folder.iterdir() if ".damaged-" in path.name}
@@ -313,7 +313,7 @@ NOTHING = Sweep("", "", "", Trial(), {})
 @pytest.mark.parametrize("kind", ["cut", "flip"])
 def test_bytes_at_random(kind, folder, capsys, monkeypatch):
     """Whatever is cut off or flipped anywhere, no figure that is then believed is another than was measured."""
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: None)
     random = np.random.default_rng(7)
     whole = files(folder)
     first = check(folder, NOTHING).runs.set_index("trial_id")
@@ -367,7 +367,7 @@ def test_a_full_disk_is_said_with_the_file(name, folder, capsys):
 
 @pytest.mark.slow
 def test_what_was_put_aside_is_never_overwritten(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: None)
     for number in (1, 2):
         cell("learning_rate", "0.0")(folder)
         damaged = (folder / "runs.csv").read_bytes()
@@ -378,7 +378,7 @@ def test_what_was_put_aside_is_never_overwritten(folder, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_rows_that_say_the_same_are_folded_with_a_word(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: None)
     whole = check(folder, NOTHING)
     lines(lambda runs: runs + runs[1:])(folder)
     again_with("run_seconds", "7.5")(folder)
@@ -425,7 +425,7 @@ def capitals(folder):
     ],
 )
 def test_what_a_spreadsheet_saved_is_told_apart(save, sign, num_kept, folder, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: None)
     save(folder)
     saved = (folder / "runs.csv").read_bytes()
     code, said = call(capsys, folder)
@@ -441,7 +441,7 @@ def test_what_a_spreadsheet_saved_is_told_apart(save, sign, num_kept, folder, ca
 
 @pytest.mark.slow
 def test_line_ends_of_another_system_are_no_damage(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sweep, "execute", lambda *arguments: None)
+    monkeypatch.setattr(sweep, "execute", lambda *arguments, **options: None)
     bytes_of("runs.csv", lambda data: data.replace(b"\n", b"\r\n"))(folder)
     assert call(capsys, folder)[0] == 0
 
