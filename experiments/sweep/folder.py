@@ -1,16 +1,16 @@
 """A results folder on disk: written group by group, whole at every moment."""
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.sweep.plan import Group
 from experiments.sweep.spec import Sweep, sweep_from
 
 TEXT = {"trial_id": str, "git_commit": str}  # a commit like 12e4567 is no number
@@ -20,8 +20,14 @@ CURVES = ["trial_id", "quantity", "index", "value"]
 class Folder:
     """A results folder: config.json, runs.csv, curves.parquet and the checkpoints of the group under way."""
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, checkpoints: str | os.PathLike | None = None):
+        """Checkpoints are in the folder itself, or in a folder of its own within `checkpoints`."""
         self.path = Path(path)
+        self.checkpoints = (self.path / "checkpoints").absolute()
+        if checkpoints is not None:
+            absolute = self.path.absolute()
+            digest = hashlib.sha256(str(absolute).encode()).hexdigest()[:8]
+            self.checkpoints = Path(checkpoints).absolute() / f"{absolute.name}-{digest}"
 
     def prepare(self, sweep: Sweep, command: str) -> None:
         """Make the folder, or go on in it.
@@ -36,6 +42,10 @@ class Folder:
             probe.unlink()
         except OSError as error:
             raise ValueError(f"cannot write to the output folder {str(self.path)!r}: {error.strerror}") from error
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write checkpoints to {str(self.checkpoints)!r}: {error.strerror}") from error
         config = self.path / "config.json"
         today = datetime.date.today().isoformat()
         if config.exists():
@@ -68,7 +78,7 @@ class Folder:
         )
 
     def runs(self) -> pd.DataFrame:
-        """The finished trials."""
+        """The finished trials, and those that failed (see `finished`)."""
         path = self.path / "runs.csv"
         return pd.read_csv(path, dtype=TEXT) if path.exists() else pd.DataFrame({"trial_id": []})
 
@@ -81,20 +91,33 @@ class Folder:
         return curves[curves.trial_id.isin(set(self.runs().trial_id))]
 
     def add(self, rows: list[dict[str, Any]], curves: pd.DataFrame) -> None:
-        """Keep a finished group. runs.csv is written last: a trial is finished once it stands there."""
+        """Keep a finished group. runs.csv is written last: a trial is finished once it stands there.
+
+        Its rows take the place of those that say an earlier attempt at it failed.
+        """
         new = pd.DataFrame(rows)
         old_curves, old_runs = self.curves(), self.runs()
+        old_runs = old_runs[~old_runs.trial_id.isin(new.trial_id)]
         joined = pd.concat([old_curves, curves], ignore_index=True) if len(old_curves) else curves
         _write_with(self.path / "curves.parquet", lambda path: joined.to_parquet(path, index=False, compression="zstd"))
-        runs = pd.concat([old_runs, new], ignore_index=True) if len(old_runs) else new
+        self._write_runs(pd.concat([old_runs, new], ignore_index=True) if len(old_runs) else new)
+
+    def arrange(self, ids: Iterable[str]) -> None:
+        """Put the rows in this order, those of other trials last."""
+        place = {trial_id: position for position, trial_id in enumerate(ids)}
+        runs = self.runs()
+        self._write_runs(runs.sort_values("trial_id", key=lambda column: column.map(place), kind="stable"))
+
+    def _write_runs(self, runs: pd.DataFrame) -> None:
         _write_with(self.path / "runs.csv", lambda path: runs.to_csv(path, index=False))
 
-    def checkpoints(self, one: Group, width: int) -> Path:
-        """Where a group keeps its state; at another width (another number of devices) it starts anew."""
-        return self.path / "checkpoints" / f"{one.id}-{width}"
-
     def forget_checkpoints(self) -> None:
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def finished(runs: pd.DataFrame) -> frozenset[str]:
+    """The ids of the trials that need not run again: those that failed on a cluster, whose rows say so, will."""
+    return frozenset(runs.trial_id if "error" not in runs else runs.trial_id[runs.error.isna()])
 
 
 def _read_config(path: Path) -> dict[str, Any]:

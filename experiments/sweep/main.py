@@ -1,44 +1,47 @@
 """A sweep planned and executed."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console, Group as Lines
-from rich.live import Live
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console
 from rich.table import Table
 
 from experiments.shared.provenance import command
 from experiments.sweep.adjust import adjusted
-from experiments.sweep.folder import Folder
+from experiments.sweep.drawing import Drawing
+from experiments.sweep.folder import Folder, finished
 from experiments.sweep.named import load
 from experiments.sweep.plan import Plan, plan
 from experiments.sweep.report import write_report
-from experiments.sweep.run import run
+from experiments.sweep.run import Runner, run
 from experiments.sweep.settings import Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.stages import plan_report, report_trials
 from experiments.sweep.table import live_table
-
-SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 
 
 def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Plan a sweep, and show the plan or execute it."""
     sweep = load(options.sweep)
     sweep = adjusted(sweep.at_full_size() if options.full else sweep, options)
-    folder = Folder(options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"))
-    planned = plan(sweep, frozenset(folder.runs().trial_id), options.data_dir)
+    folder = Folder(
+        options.out or Path("results", options.sweep if options.full else f"{options.sweep}-quick"), options.checkpoints
+    )
+    planned = plan(sweep, finished(folder.runs()), options.data_dir)
     if options.dry_run:
         show_plan(console, sweep, planned, folder.runs())
         return
     folder.prepare(sweep, command("experiments.sweep", argv))
-    execute(console, sweep, planned, folder)
+    if options.ray is None:
+        execute(console, sweep, planned, folder)
+        return
+    from experiments.sweep.cluster import cluster
+
+    with cluster(options) as runner:
+        execute(console, sweep, planned, folder, runner=runner)
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:
@@ -71,15 +74,18 @@ def execute(
     planned: Plan,
     folder: Folder,
     make_report: Callable[[Path], Path] = write_report,
+    runner: Runner | None = None,
 ) -> None:
-    """Run what is left, showing the table as it fills, and write the report."""
-    wanted = _wanted(sweep.trials(), planned)
-    _run_stage(console, planned, folder, wanted, sweep.metric)
+    """Run what is left, here or by a runner, showing the table as it fills, and write the report."""
+    wanted = first = _wanted(sweep.trials(), planned)
+    _run_stage(console, planned, folder, wanted, sweep.metric, runner)
     if sweep.report_seeds:
         planned = plan_report(sweep, folder.runs(), planned.tasks)
         wanted = _wanted(report_trials(sweep, folder.runs())[0], planned)
-        _run_stage(console, planned, folder, wanted, sweep.metric)
+        _run_stage(console, planned, folder, wanted, sweep.metric, runner)
     folder.forget_checkpoints()  # of both stages, now that none is under way
+    if runner is not None:  # which of them ended first is chance
+        folder.arrange(dict.fromkeys([*first.trial_id, *wanted.trial_id]))
     report = make_report(folder.path)
     if not console.is_terminal:
         console.print(live_table(folder.runs(), wanted, sweep.metric))
@@ -99,40 +105,13 @@ def _wanted(trials: Sequence[Trial], planned: Plan) -> pd.DataFrame:
     )
 
 
-def _run_stage(console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str) -> None:
+def _run_stage(
+    console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str, runner: Runner | None
+) -> None:
     """Run what is left of a stage, with a bar and the table where they can be drawn, else with lines."""
-
-    def table() -> Table:
-        return live_table(folder.runs(), wanted, metric)
-
     stage = "" if planned.stage == "both" else f"stage {planned.stage!r}: "
-    finished = len(wanted) - planned.num_trials
-    console.print(f"{stage}{len(wanted)} trials, {finished} of them finished already; {folder.path}", markup=False)
-    total = sum(planned.seconds(one) for one in planned.groups)
-    texts = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    bar = Bar(*texts, console=console)
-    task = bar.add_task("compiling", total=total)
-    drawing = console.is_terminal
-    live = Live(Lines(table(), bar), console=console, refresh_per_second=4) if drawing else nullcontext()
-    done = 0.0
-    started = said = time.perf_counter()
-    with live:
-        for progress in run(planned, folder):
-            one = progress.group
-            done += planned.seconds(one) * progress.finished
-            reached = done + planned.seconds(one) * (progress.step / one.trials[0].num_steps) * (not progress.finished)
-            bar.update(task, completed=reached, description=one.title)
-            now = time.perf_counter()
-            if drawing and progress.finished:
-                live.update(Lines(table(), bar))
-            elif not drawing and (progress.finished or now - said > SAY_EVERY_SECONDS):
-                said = now
-                left = timedelta(seconds=round((now - started) / reached * (total - reached)))
-                where = "finished" if progress.finished else f"step {progress.step}"
-                console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)
+    done = len(wanted) - planned.num_trials
+    console.print(f"{stage}{len(wanted)} trials, {done} of them finished already; {folder.path}", markup=False)
+    with Drawing(console, planned, lambda: live_table(folder.runs(), wanted, metric)) as drawing:
+        for progress in run(planned, folder, runner):
+            drawing.show(progress)

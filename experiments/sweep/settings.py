@@ -1,13 +1,20 @@
 """What experiments.sweep can be told."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from experiments.shared.settings import Checked, Folder, Mark, Metavar
+from experiments.shared.settings import Bound, Checked, Count, Folder, Mark, Metavar, Size
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
 Name = Literal[
     "lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking"
+]
+Address = Annotated[
+    str | None,
+    Metavar("ADDRESS"),
+    Mark.BARE,
+    Bound(lambda text: not text or re.fullmatch(r"auto|[\w.-]+:\d+", text) is not None, "HOST:PORT, or auto"),
 ]
 SWEEPS: tuple[str, ...] = get_args(Name)
 
@@ -36,3 +43,16 @@ class Options(Checked):
     ] = None
     out: Annotated[Folder, "results folder (default results/NAME-quick, with --full results/NAME)"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
+    ray: Annotated[
+        Address, "run on the Ray cluster there, or at $RAY_ADDRESS; with neither, on one started for it on this machine"
+    ] = None
+    cpus_per_group: Annotated[Size, "on a cluster, cores that each group of trials takes"] = 1
+    gpus_per_group: Annotated[Count, "on a cluster, GPUs that each group of trials takes"] = 0
+    checkpoints: Annotated[
+        Folder, "where groups under way keep their state: on a cluster, a folder that all machines share"
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ray is None and (self.cpus_per_group, self.gpus_per_group) != (1, 0):
+            raise ValueError("--cpus-per-group and --gpus-per-group are for a cluster: give --ray, too")

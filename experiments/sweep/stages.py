@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from experiments.sweep.folder import finished
 from experiments.sweep.plan import Plan, group
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.table import SIZES, best_rows
@@ -21,13 +22,13 @@ def report_trials(sweep: Sweep, runs: pd.DataFrame) -> tuple[list[Trial], list[T
     for trial in sweep.trials():
         key = trial.task, trial.seq_len, trial.variant, *(getattr(trial, name) for name in SIZES)
         places.setdefault(key, []).append(trial)
-    finished = set(runs.trial_id)
+    tried = set(runs.trial_id)  # a trial that failed has had its say, too
     ids = {trial.id for trials in places.values() for trial in trials}
     first_stage = runs[runs.trial_id.isin(ids)]
     chosen = set(best_rows(first_stage.assign(stage="choose")).trial_id) if len(first_stage) else set()
     known, open_ = [], []
     for trials in places.values():
-        if all(trial.id in finished for trial in trials):
+        if all(trial.id in tried for trial in trials):
             known += _fresh([trial for trial in trials if trial.id in chosen][:1], sweep.report_seeds)
         else:
             open_ += _fresh(trials[:1], sweep.report_seeds)
@@ -41,5 +42,5 @@ def _fresh(trials: Sequence[Trial], seeds: Sequence[int]) -> list[Trial]:
 def plan_report(sweep: Sweep, runs: pd.DataFrame, tasks: Mapping[tuple, Task]) -> Plan:
     """What is left to run of the second stage; what is not chosen yet is counted in full, at a rate that is tried."""
     known, open_ = report_trials(sweep, runs)
-    groups = group(known, tasks, frozenset(runs.trial_id), one_rate=True) + group(open_, tasks, one_rate=True)
+    groups = group(known, tasks, finished(runs), one_rate=True) + group(open_, tasks, one_rate=True)
     return Plan(tuple(groups), dict(tasks), "report")
