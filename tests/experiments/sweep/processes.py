@@ -19,7 +19,8 @@ runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder, runner):
     for progress in run(planned, folder, runner):
-        print("at", planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, progress.node, flush=True)
+        at = planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, progress.node
+        print("at", *at, flush=True)
         yield progress
 sweep.run = telling
 sys.exit(command.main())
