@@ -127,7 +127,8 @@ def run_groups(planned: Plan, checkpoints: Path, *, cpus: int, gpus: int, shared
     failures: Counter[str] = Counter()
     told: dict[str, tuple[int, str]] = {}
     while waiting:
-        ready, _ = ray.wait(list(waiting), timeout=TELL_EVERY_SECONDS)
+        # All that end within a second at once: a call for each would go through all that wait each time.
+        ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=TELL_EVERY_SECONDS)
         for reference in ready:
             one = waiting.pop(reference)
             try:
