@@ -1,6 +1,7 @@
 """unroll: a cell over a sequence, by a method given as data. Knows no cell by name, and no method."""
 
 import functools
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -124,7 +125,7 @@ def _check(cell: Cell, params: Any, xs: Array, lengths: Any, resets: Any, method
     method.check(cell)
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, input_size], got shape {xs.shape}")
-    check_params(params, _shapes_of(cell, xs.shape[-1]), f"{cell!r} on {xs.shape[-1]} inputs")
+    _check_params(cell, params, xs.shape[-1])
     if lengths is not None:
         _check_lengths(lengths, xs)
     if resets is not None and jnp.shape(resets) != xs.shape[:-1]:
@@ -141,6 +142,23 @@ def needs_a_cell(name: str, given: Any) -> str:
 def _shapes_of(cell: Cell, input_size: int) -> Any:
     """The shapes of a cell's params; of a cell and size seen before at no cost."""
     return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+
+
+def _check_params(cell: Cell, params: Any, input_size: int) -> None:
+    """Refuse params that are not this cell's; where they are, for another number of inputs, with that number."""
+    try:
+        check_params(params, _shapes_of(cell, input_size), f"{cell!r} on {input_size} inputs")
+    except ValueError:
+        rows = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(params) if jnp.ndim(leaf)}
+        for size in sorted(rows | {row + 1 for row in rows}):  # a cell may have no row for one of its inputs
+            with suppress(ValueError, TypeError):  # a size this cell cannot have, or one these params are not for
+                check_params(params, _shapes_of(cell, size), "")
+                break
+        else:
+            raise
+        raise ValueError(
+            f"the input has {input_size} features, but these parameters were initialised for input_size {size}"
+        ) from None
 
 
 def _check_lengths(lengths: Any, xs: Array) -> None:

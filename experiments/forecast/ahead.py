@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from experiments.forecast.settings import Settings
 from experiments.shared.numbers import figure
 from rnnjax.data.dated_series import shown
 from rnnjax.data.series import make_transform
+from rnnjax.files import write_whole
 
 BEFORE = 48  # values of the series shown before
 ENDING = "-ahead.png"  # of the plot's name
@@ -82,9 +82,7 @@ def write(path: Path, ahead: Ahead) -> None:
     rows.writerow(["step" if ahead.dates is None else "date", "forecast", "low", "high"])
     for label, *values in zip(ahead.labels(), ahead.values, ahead.low, ahead.high, strict=True):
         rows.writerow([label, *("" if np.isnan(value) else f"{value:.10g}" for value in values)])
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, text.getvalue())
 
 
 def draw(path: Path, series: Series, ahead: Ahead) -> None:

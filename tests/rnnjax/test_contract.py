@@ -361,7 +361,7 @@ def test_factory_has_a_docstring_and_checks_its_size(name):
 @every_cell
 def test_input_of_another_size_is_refused(name):
     s = subject(name)
-    with pytest.raises(ValueError, match=rf"params.* on {I + 1} inputs|has {I + 1} features.* input_size {I}"):
+    with pytest.raises(ValueError, match=f"the input has {I + 1} features.* initialised for input_size {I}"):
         unroll(s.cell, s.params, jnp.zeros((T, B, I + 1)))
 
 

@@ -259,7 +259,7 @@ ERRORS = {
     "xs": ({"xs": np.zeros(7)}, r"xs must be \[T, \*batch, input_size\], got shape \(7,\)"),
     "input size": (
         {"xs": np.zeros((7, B, 9), np.float32)},
-        r"params.W has shape \(4, 20\), but lstm\(5, peepholes=True\) on 9 inputs needs \(9, 20\)",
+        "the input has 9 features, but these parameters were initialised for input_size 4",
     ),
     "lengths shape": (
         {"lengths": np.array([1, 2])},
