@@ -17,12 +17,12 @@ from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.sweep.adjust import key_and_value
-from experiments.sweep.folder import Folder
 from experiments.sweep.main import execute
-from experiments.sweep.plan import plan
-from experiments.sweep.resume import REPAIR, finished_trials
+from experiments.sweep.record.folder import Folder
+from experiments.sweep.record.resume import REPAIR, finished_trials
 from experiments.sweep.spec import Sweep, parse_field
-from experiments.sweep.table import best_rows, read_runs
+from experiments.sweep.tables.table import best_rows, read_runs
+from experiments.sweep.trials.plan import plan
 
 TOLD_BY = {"optimizer": "adam", "clip_norm": np.inf, "clip_value": np.inf, "l1": 0.0, "l2": 0.0}  # and the variant
 

@@ -94,10 +94,10 @@ def run_ours(
 ) -> dict[str, Any]:
     """The machinery of the sweeps, in a folder that is thrown away."""
     start_jax(num_cores())
-    from experiments.sweep.folder import Folder
-    from experiments.sweep.plan import plan
+    from experiments.sweep.record.folder import Folder
     from experiments.sweep.run import run as run_sweep
     from experiments.sweep.spec import Sweep, Trial
+    from experiments.sweep.trials.plan import plan
 
     base = Trial(
         task="adding",

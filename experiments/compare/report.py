@@ -13,7 +13,7 @@ from experiments.compare.options import Options
 from experiments.shared.beside import beside_report, joined, parse_match
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
 from experiments.shared.records import of_sweep, read_records, whole
-from experiments.sweep.table import (
+from experiments.sweep.tables.table import (
     KEYS,
     METRICS,
     SETTINGS,

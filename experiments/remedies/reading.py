@@ -12,8 +12,8 @@ from scipy import stats
 from experiments.remedies.options import Options
 from experiments.shared.numbers import horizon_text, markdown
 from experiments.shared.provenance import command
-from experiments.sweep.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
-from experiments.sweep.table import KEYS, best_rows, read_runs, summary
+from experiments.sweep.tables.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
+from experiments.sweep.tables.table import KEYS, best_rows, read_runs, summary
 
 FLAT = 10_000  # steps; a gradient that does not fall is drawn here
 RESAMPLES = 2000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.table import SETTINGS, SIZES
+from experiments.sweep.tables.table import SETTINGS, SIZES
 from rnnjax.errors import unknown
 from rnnjax.tasks import Task
 

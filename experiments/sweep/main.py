@@ -18,17 +18,17 @@ from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
-from experiments.sweep.folder import Folder
 from experiments.sweep.named import load
-from experiments.sweep.plan import Plan, plan
+from experiments.sweep.record.folder import Folder
+from experiments.sweep.record.resume import REPAIR, finished_trials
 from experiments.sweep.report import write_report
-from experiments.sweep.resume import REPAIR, finished_trials
 from experiments.sweep.run import Progress, run
 from experiments.sweep.settings import SWEEPS, Options
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.stages import plan_report, report_trials
-from experiments.sweep.table import live_table
+from experiments.sweep.tables.table import live_table
 from experiments.sweep.tasks import pinned
+from experiments.sweep.trials.plan import Plan, plan
+from experiments.sweep.trials.stages import plan_report, report_trials
 
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
 

@@ -25,9 +25,9 @@ from experiments.shared.command_line import Command
 from experiments.shared.numbers import figure
 from experiments.shared.settings import Checked, Mark, Metavar, Size
 from experiments.shared.start import start
-from experiments.sweep.plan import Group, group, network
 from experiments.sweep.spec import Trial
-from experiments.sweep.table import KEYS, best_rows, outcomes, read_runs
+from experiments.sweep.tables.table import KEYS, best_rows, outcomes, read_runs
+from experiments.sweep.trials.plan import Group, group, network
 from rnnjax.cells import CELLS
 from rnnjax.compiling import run_once_options
 from rnnjax.gradients import Derivatives, gradient_reach, output_derivatives

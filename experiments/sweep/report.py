@@ -17,12 +17,12 @@ from experiments.shared.command_line import Command
 from experiments.shared.numbers import figure, rough
 from experiments.shared.settings import Checked, Mark, Metavar
 from experiments.shared.start import start
-from experiments.sweep.contrasts import contrasts, contrasts_table
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
-from experiments.sweep.ranking import solved_by_most
 from experiments.sweep.spec import sweep_from
-from experiments.sweep.table import (
+from experiments.sweep.tables.contrasts import contrasts, contrasts_table
+from experiments.sweep.tables.ranking import solved_by_most
+from experiments.sweep.tables.table import (
     KEYS,
     METRICS,
     SETTINGS,

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.shared.provenance import git_commit
-from experiments.sweep.folder import Folder
-from experiments.sweep.plan import Group, Plan
-from experiments.sweep.program import Program, make_program
-from experiments.sweep.rows import Outcome, curves_of, row_of, shared_columns
+from experiments.sweep.record.folder import Folder
+from experiments.sweep.record.rows import Outcome, curves_of, row_of, shared_columns
+from experiments.sweep.trials.plan import Group, Plan
+from experiments.sweep.trials.program import Program, make_program
 from rnnjax.tasks import Task
 from rnnjax.training.checkpoint import Checkpoints
 from rnnjax.training.train import Data, Metrics, State, make_data

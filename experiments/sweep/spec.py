@@ -36,7 +36,7 @@ class Trial:
     num_test: int = 1000  # too few to tell 98.5 from 99.5 %: new sweeps set 4,000, ids of old ones hold this default
     seed: int = 0
     label: str = ""  # what tables call it; by default the cell and its options
-    omega: float = 0.0  # weights of further terms of the loss, see terms.py
+    omega: float = 0.0  # weights of further terms of the loss, see trials/terms.py
     auxiliary: float = 0.0
     auxiliary_lag: int = 10
     stop_when_solved: bool = False  # end once the criterion was met at three evaluations in a row

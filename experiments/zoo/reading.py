@@ -16,8 +16,14 @@ from rich.progress import track
 from experiments.shared.cells import build_cell, check_named_by_file
 from experiments.shared.numbers import figure, horizon_text, markdown
 from experiments.shared.provenance import command
-from experiments.sweep.ranking import longest_solved, pairs, ranking as ranked_by_reach, reach_text, solved_of_run
-from experiments.sweep.table import read_runs, summary
+from experiments.sweep.tables.ranking import (
+    longest_solved,
+    pairs,
+    ranking as ranked_by_reach,
+    reach_text,
+    solved_of_run,
+)
+from experiments.sweep.tables.table import read_runs, summary
 from experiments.zoo.options import Options
 from rnnjax.compiling import compiler_options
 from rnnjax.tasks import make_task

@@ -14,8 +14,8 @@ import pytest
 from experiments.remedies import ALL, main, reading as remedies_report
 from experiments.shared.cells import build_cell
 from experiments.sweep.spec import FIELDS, Trial, parse_field
-from experiments.sweep.table import best_rows
-from experiments.sweep.terms import terms_of
+from experiments.sweep.tables.table import best_rows
+from experiments.sweep.trials.terms import terms_of
 from rnnjax import elman, gru, lstm, stack, unroll
 from rnnjax.intercept import intercept_unroll
 from rnnjax.models.model import make_model

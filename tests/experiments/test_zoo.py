@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from experiments import zoo
-from experiments.sweep.table import summary
+from experiments.sweep.tables.table import summary
 from experiments.zoo import reading as zoo_report, table_of_cells as cell_table
 from rnnjax.cells import CELLS
 

@@ -20,7 +20,7 @@ from experiments.sweep.plots.panels import (
     seeds_text,
     set_title,
 )
-from experiments.sweep.table import best_rows
+from experiments.sweep.tables.table import best_rows
 
 
 def learning_curves(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | None:

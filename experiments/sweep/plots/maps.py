@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from experiments.shared.numbers import horizon_text
 from experiments.sweep.plots.heat_maps import Panel, heat_maps
 from experiments.sweep.plots.panels import NORMS, bands_of, plain_text, seeds_text, set_title
-from experiments.sweep.ranking import pairs, ranking
-from experiments.sweep.table import best_rows, summary
+from experiments.sweep.tables.ranking import pairs, ranking
+from experiments.sweep.tables.table import best_rows, summary
 
 LOWEST_LEFT = 1e-3  # share of the chance loss, the lower end of a scale of colours
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.shared.looks import style
 from experiments.shared.numbers import horizon_text
 from experiments.sweep.plots.panels import NORMS, THIN, bands_of, make_figure, plain_text, seeds_text, set_title
-from experiments.sweep.table import best_rows, summary
+from experiments.sweep.tables.table import best_rows, summary
 
 LOWEST_LOG10 = -32  # a gradient norm below 1e-30 is no longer counted in gradient_horizon
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from experiments.shared.looks import CHANCE, style
 from experiments.sweep.plots.panels import SMALL, add_legend, make_figure, plain_text, seeds_text, set_title
-from experiments.sweep.table import best_rows, summary
+from experiments.sweep.tables.table import best_rows, summary
 
 
 def success_by_lag(runs: pd.DataFrame, title="") -> Figure:

@@ -14,7 +14,7 @@ from experiments.sweep.plots.maps import learning_map, norm_map, success_map
 from experiments.sweep.plots.norms import gradient_norm_by_lag
 from experiments.sweep.plots.panels import NORMS
 from experiments.sweep.plots.success import success_by_lag
-from experiments.sweep.table import best_rows
+from experiments.sweep.tables.table import best_rows
 
 MOST_LINES = 16  # with more variants, lines cannot be told apart
 QUANTITIES = ["validation_loss", *NORMS]

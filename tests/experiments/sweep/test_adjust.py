@@ -7,8 +7,8 @@ import pytest
 from experiments import remedies, zoo
 from experiments.sweep import command
 from experiments.sweep.adjust import adjusted
-from experiments.sweep.plan import plan
 from experiments.sweep.spec import Sweep, Trial
+from experiments.sweep.trials.plan import plan
 
 
 @pytest.fixture(autouse=True)

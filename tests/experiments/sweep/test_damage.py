@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.sweep import command, main as sweep
-from experiments.sweep.checked import check
+from experiments.sweep.record.checked import check
 from experiments.sweep.spec import Sweep, Trial
 
 ROOT = Path(__file__).parents[3]

@@ -9,9 +9,9 @@ import pytest
 
 from experiments.sweep import command
 from experiments.sweep.adjust import adjusted
-from experiments.sweep.plan import plan
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.stages import plan_report, report_trials
+from experiments.sweep.trials.plan import plan
+from experiments.sweep.trials.stages import plan_report, report_trials
 from tests.experiments.sweep.processes import SIZES, here, output, runs_of, start, until
 
 STOPPING = [*SIZES, "stop_when_solved=true", "--axis", "seq_len=3", "cell=elman", "learning_rate=0.01,0.1"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.sweep.contrasts import contrasts, contrasts_table
-from experiments.sweep.survival import holm, log_rank, median_time, permutation_log_rank
+from experiments.sweep.tables.contrasts import contrasts, contrasts_table
+from experiments.sweep.tables.survival import holm, log_rank, median_time, permutation_log_rank
 
 
 def arms(seed, n=12, m=9):

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.sweep import command, main as sweep, rows
+from experiments.sweep import command, main as sweep
+from experiments.sweep.record import rows
 from experiments.sweep.settings import SWEEPS
 from experiments.sweep.spec import Sweep, Trial
 from rnnjax.tasks import make_task

@@ -5,7 +5,7 @@ import pytest
 from experiments.shared.numbers import bootstrap, horizon_text, wilson
 from experiments.sweep.report import report, write_report
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.table import (
+from experiments.sweep.tables.table import (
     best_rows,
     detail_table,
     live_table,

@@ -11,10 +11,10 @@ from experiments.sweep import command
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.checks import check_evaluations
 from experiments.sweep.named import load
-from experiments.sweep.plan import plan
 from experiments.sweep.settings import Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.tasks import build_task, pin, pinned
+from experiments.sweep.trials.plan import plan
 
 MODULE = """
 from dataclasses import replace

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.shared.numbers import figure, markdown
-from experiments.sweep.survival import holm, median_time, permutation_log_rank
-from experiments.sweep.table import KEYS, best_rows, steps, steps_text
+from experiments.sweep.tables.survival import holm, median_time, permutation_log_rank
+from experiments.sweep.tables.table import KEYS, best_rows, steps, steps_text
 
 WHAT = (
     "Steps to solve of a variant against its baseline: a permutation log-rank test, in which a seed that has not met "

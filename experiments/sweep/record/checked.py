@@ -27,8 +27,8 @@ import pyarrow.parquet as pq
 
 from experiments.shared.cells import parse_cell
 from experiments.shared.csv_rows import Column, Damage, Row, as_frame, read_table, shown
-from experiments.sweep.config import read_config
-from experiments.sweep.folder import CURVES, TEXT
+from experiments.sweep.record.config import read_config
+from experiments.sweep.record.folder import CURVES, TEXT
 from experiments.sweep.spec import FIELDS, Sweep, Trial, parse_field
 
 COUNT = Column("whole", least=1)

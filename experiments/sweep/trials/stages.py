@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from experiments.sweep.plan import Plan, group
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.table import SIZES, best_rows
+from experiments.sweep.tables.table import SIZES, best_rows
+from experiments.sweep.trials.plan import Plan, group
 from rnnjax.tasks import Task
 
 

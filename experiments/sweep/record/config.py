@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.shared.csv_rows import SHOWN, Damage, shown
 from experiments.sweep.spec import FIELDS, Sweep, as_fields, sweep_from
-from experiments.sweep.table import METRICS
+from experiments.sweep.tables.table import METRICS
 from rnnjax.errors import unknown
 
 TEXTS = ("name", "question", "expects", "metric", "command", "date")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.sweep.plan import Group
 from experiments.sweep.spec import Sweep, sweep_from
+from experiments.sweep.trials.plan import Group
 from rnnjax.files import write_whole
 
 TEXT = {"trial_id": str, "git_commit": str}  # a commit like 12e4567 is no number

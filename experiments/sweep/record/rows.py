@@ -12,10 +12,10 @@ import pandas as pd
 
 from experiments.shared.cells import parse_cell
 from experiments.shared.provenance import git_commit
-from experiments.sweep.folder import CURVES
-from experiments.sweep.plan import Group
-from experiments.sweep.program import Program
+from experiments.sweep.record.folder import CURVES
 from experiments.sweep.spec import Trial
+from experiments.sweep.trials.plan import Group
+from experiments.sweep.trials.program import Program
 from rnnjax.gradients import Horizon, gradient_horizon
 from rnnjax.tasks import Task
 from rnnjax.training.train import Data, Metrics, steps_to_solve

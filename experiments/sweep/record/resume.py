@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.shared.csv_rows import put_aside, told
-from experiments.sweep.checked import Checked, check
-from experiments.sweep.folder import write_runs
+from experiments.sweep.record.checked import Checked, check
+from experiments.sweep.record.folder import write_runs
 from experiments.sweep.spec import Sweep
 
 REPAIR = "--repair"

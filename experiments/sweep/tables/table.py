@@ -17,7 +17,7 @@ from rich.text import Text
 
 from experiments.shared.numbers import bootstrap, figure, horizon_text, markdown, percent, rough, wilson
 from experiments.sweep.spec import FIELDS
-from experiments.sweep.survival import median_time
+from experiments.sweep.tables.survival import median_time
 
 KEYS = ["task", "seq_len", "variant"]
 # Settings that older runs lack, and what they had.

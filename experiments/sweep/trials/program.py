@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments.sweep.plan import Group, network, trainer_of
 from experiments.sweep.spec import Trial
+from experiments.sweep.trials.plan import Group, network, trainer_of
 from rnnjax.compiling import apart_options, run_once_options
 from rnnjax.gradients import gradient_by_lag, mean_by_lag
 from rnnjax.models.model import make_model

@@ -16,7 +16,7 @@ from experiments.shared.cells import build_cell
 from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
 from experiments.sweep.tasks import build_task
-from experiments.sweep.terms import terms_of
+from experiments.sweep.trials.terms import terms_of
 from rnnjax.cell import Cell
 from rnnjax.errors import unknown
 from rnnjax.models.model import make_model
