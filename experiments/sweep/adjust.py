@@ -47,14 +47,12 @@ def adjusted(sweep: Sweep, options: Options) -> Sweep:
             ]
             continue
         parsed = parse_field(key, value)
-        if key in ("cell", "task") and _holder(axes, key) not in (None, key):
+        if key in ("cell", "task") and _holder(axes, key) is not None:
             _run_over(sweep, axes, key, [parsed])
             continue
         axes.pop(key, None)
         base = dataclasses.replace(base, **{key: parsed})
         axes = {axis: [_with_field(v, key, parsed) for v in vs] for axis, vs in axes.items()}
-        if key == "cell" and sweep.of_cell is not None:
-            axes["cell"] = sweep.of_cell(parsed)
     for key, values in axis_texts:
         if key not in FIELDS:
             cells = _plain_cells(axes, base.cell, f"{key}={','.join(values)}")
@@ -116,9 +114,9 @@ def _run_over(sweep: Sweep, axes: dict[str, Sequence[Any]], field: str, values: 
 
 def _one_more(sweep: Sweep, beside: Sequence[Any], cell: str) -> Sequence[Any]:
     """What one more cell adds to the axis of these values."""
-    if sweep.of_cell is not None:
-        return sweep.of_cell(cell)
     bundles = [v for v in beside if isinstance(v, Mapping) and "cell" in v]
+    if bundles and sweep.of_cell is not None:
+        return sweep.of_cell(cell)
     if tied := [name for name in OF_A_CELL if any(name in v for v in bundles)]:
         raise ValueError(f"cell {cell!r}: the cells of {sweep.name} come with {', '.join(tied)}; add it in its file")
     return ({"cell": cell},) if bundles else (cell,)

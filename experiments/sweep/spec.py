@@ -82,6 +82,7 @@ class Sweep:
     full_base: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what differs at the size that is reported
     # further axes at that size, or a function that makes them where that takes seconds
     full_axes: Mapping[str, Sequence[Any]] | Callable = dataclasses.field(default_factory=dict)
+    full: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # and further fields of the sweep, at that size
     report_seeds: Sequence[int] = ()
     contrasts: tuple[tuple[str, str], ...] = ()  # (variant, baseline): what is tested, at every task and lag
     # the mappings that one more cell adds to the axis whose mappings hold the cells; None where a mapping of the cell
@@ -96,7 +97,8 @@ class Sweep:
         """The sweep at the size that is reported."""
         base = dataclasses.replace(self.base, **self.full_base)
         axes = self.full_axes() if callable(self.full_axes) else self.full_axes
-        return dataclasses.replace(self, base=base, axes={**self.axes, **axes}, full_base={}, full_axes={})
+        axes = {**self.axes, **axes}
+        return dataclasses.replace(self, base=base, axes=axes, full_base={}, full_axes={}, full={}, **self.full)
 
     def trials(self) -> list[Trial]:
         combinations = itertools.product(*([as_fields(axis, value) for value in v] for axis, v in self.axes.items()))

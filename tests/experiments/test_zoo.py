@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from experiments import zoo
+from experiments.shared.equal_size import equal_size, num_params
 from experiments.sweep.tables.table import summary
 from experiments.zoo import reading as zoo_report, table_of_cells as cell_table
 from rnnjax.cells import CELLS
@@ -17,18 +18,18 @@ README = Path(__file__).parents[2] / "rnnjax" / "cells" / "README.md"
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "indrnn"])
 def test_no_other_size_is_nearer_to_the_wanted_number_of_parameters(cell):
-    size = zoo.equal_size(cell, 10, 500)
-    distance = [abs(zoo.num_params(cell, size + step, 10) - 500) for step in (-1, 0, 1)]
+    size = equal_size(cell, 10, 500)
+    distance = [abs(num_params(cell, size + step, 10) - 500) for step in (-1, 0, 1)]
     assert min(distance) == distance[1]
 
 
 def test_sizes_a_cell_refuses_are_passed_over():
-    size = zoo.equal_size("scornn", 10, 500)
-    assert 350 < zoo.num_params("scornn", size, 10) < 650
+    size = equal_size("scornn", 10, 500)
+    assert 350 < num_params("scornn", size, 10) < 650
 
 
 def test_every_cell_but_second_names_stands_in_the_full_zoo_once_a_task(monkeypatch):
-    monkeypatch.setattr(zoo, "equal_size", lambda cell, input_size: 8)  # found for each, it takes seconds
+    monkeypatch.setattr(zoo, "equal_size", lambda cell, input_size, wanted: 8)  # found for each, it takes seconds
     settings = [(one["task"], one["cell"]) for one in zoo.SWEEP.full_axes()["setting"]]
     assert len(set(settings)) == len(settings)
     assert {cell for _, cell in settings} == set(CELLS) - set(zoo.SAME) | set(zoo.CHRONO)

@@ -75,7 +75,7 @@ def test_cells_that_are_there_keep_their_settings():
         (
             "lstm_gates",
             ["--set", "label=x"],
-            "the name 'x' would stand for two cells, 'elman' and 'lstm:forget_bias=0'",
+            "the name 'x' would stand for two cells, 'lstm_np:forget_bias=1:input_bias=0'",
         ),
         ("lstm_gates", ["--axis", "label=a,b", "cell=gru"], "'a' and 'b' would be one and the same trial"),
         ("remedies", ["--set", "alpha=0.3"], "alpha=0.3 is no field of a trial, and no option for all cells"),
