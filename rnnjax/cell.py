@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Inexact, Shaped
 
 from rnnjax.intercept import context
 
@@ -53,8 +54,8 @@ class Cell(NamedTuple, Generic[Params, Carry]):
     output_size: int
     init: Callable[[Array, int], Params]
     initial_carry: Callable[..., Carry]  # (params, batch_shape=())
-    project: Callable[[Any, Array], Any]
-    step: Callable[[Any, Carry, Any], tuple[Carry, Array]]
+    project: Callable[[Any, Inexact[Array, "*B I"]], Any]
+    step: Callable[[Any, Carry, Any], tuple[Carry, Inexact[Array, "*B O"]]]
     prepare: Callable[..., Any] = as_they_are  # (params, key=None, input_shape=())
     linear: bool = False
     text: str = ""  # the call that made it, which is how it shows itself
@@ -121,8 +122,8 @@ def _product(x: Array, matrix: Array) -> Array:
     return jnp.matmul(x.astype(dtype), matrix.astype(dtype), preferred_element_type=wide)
 
 
-def dense(x: Array, W: Array) -> Array:
-    """x @ W for x [..., I] and W [I, N].
+def dense(x: Shaped[Array, "*B I"], W: Shaped[Array, "I N"]) -> Shaped[Array, "*B N"]:
+    """x @ W for x [*B, I] and W [I, N].
 
     Raises:
       ValueError: the last axis of x is not the input size W was initialised for.
@@ -134,8 +135,8 @@ def dense(x: Array, W: Array) -> Array:
     return _product(x, W)
 
 
-def recur(h: Array, U: Array) -> Array:
-    """h @ U for h [..., H] and U [H, N]: the only way a carry meets a matrix."""
+def recur(h: Shaped[Array, "*B H"], U: Shaped[Array, "H N"]) -> Shaped[Array, "*B N"]:
+    """h @ U for h [*B, H] and U [H, N]: the only way a carry meets a matrix."""
     return (_RECUR.value or _product)(h, U)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Inexact, Integer
 
 from rnnjax.cell import Array, Cell, dtype_of, matmul_dtype as multiplying_in, where_each
 from rnnjax.intercept import interceptable
@@ -19,16 +20,16 @@ from rnnjax.methods import Method, Recurrence, Scan, check_method
 def unroll(
     cell: Cell,
     params: Any,
-    xs: Array,
+    xs: Inexact[Array, "T *B I"],
     carry: Any = None,
     *,
-    lengths: Array | None = None,
-    resets: Array | None = None,
+    lengths: Integer[Array, "*B"] | None = None,
+    resets: Bool[Array, " T *B"] | None = None,
     reverse: bool = False,
     key: Array | None = None,
     matmul_dtype: Any = None,
     method: Method = Scan(),
-) -> tuple[Any, Array]:
+) -> tuple[Any, Inexact[Array, "T *B O"]]:
     """Run a cell over time: (carry, ys [T, *B, O]) from xs [T, *B, I].
 
         carry_t, y_t = step(p, carry_{t-1}, project(p, x_t)),   t = 1..T

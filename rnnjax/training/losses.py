@@ -5,32 +5,34 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jaxtyping import Float, Integer
 
 from rnnjax.cell import Array, Cell
 from rnnjax.leaves import flat, followed, inexact_leaves, joint_norm
 
-Loss = Callable[[Array], Array]
+Loss = Callable[[Float[Array, "T *B O"]], Float[Array, "*B"]]
 
 
 class Pass(NamedTuple):
     """A network's forward pass over a batch while training, as a further term of the loss sees it."""
 
     params: Any  # of the network
-    xs: Array  # [T, B, I]
-    ys: Array  # [T, B, H]
-    lengths: Any  # of the sequences, [B], or None where all are of length T
+    xs: Float[Array, "T B I"]
+    ys: Float[Array, "T B O"]
+    lengths: Integer[Array | np.ndarray, " B"] | None  # of the sequences; None where all are of length T
     loss: Loss  # the task's losses, one an example, from any outputs of the network like ys
 
 
 class Term(NamedTuple):
     """A further term of the loss: trained on, left out of every loss that is reported and of every evaluation."""
 
-    value: Callable[[Any, Pass], Array]  # (parameters of its own, the pass) -> [], its weight included
+    value: Callable[[Any, Pass], Float[Array, ""]]  # (parameters of its own, the pass), its weight included
     init: Callable[[Array], Any] | None = None  # key -> parameters of its own, trained with the rest; None: it has none
 
 
-def omega(cell: Cell, params: Any, xs: Array, loss: Loss) -> Array:
+def omega(cell: Cell, params: Any, xs: Float[Array, "T *B I"], loss: Loss) -> Float[Array, ""]:
     """The regulariser Ω that keeps the gradient's norm as it goes back through time, a mean over examples.
 
         Ω = Σₖ ( ‖∂E/∂hₖ₊₁ · ∂hₖ₊₁/∂hₖ‖ / ‖∂E/∂hₖ₊₁‖ - 1 )²,   k = 0..T-1
@@ -87,7 +89,14 @@ def omega(cell: Cell, params: Any, xs: Array, loss: Loss) -> Array:
     return jnp.mean(jnp.sum(terms, axis=0))
 
 
-def reconstruction(ys: Array, xs: Array, V: Array, c: Array, lag: int, lengths: Array | None = None) -> Array:
+def reconstruction(
+    ys: Float[Array, "T B O"],
+    xs: Float[Array, "T B I"],
+    V: Float[Array, "O I"],
+    c: Float[Array, " I"],
+    lag: int,
+    lengths: Integer[Array, " B"] | None = None,
+) -> Float[Array, ""]:
     """An auxiliary loss: every output has to tell, linearly, what the input was `lag` steps before.
 
         mean over t and examples of ‖V yₜ + c - xₜ₋ₗ‖²,   l = lag
@@ -116,7 +125,7 @@ def reconstruction(ys: Array, xs: Array, V: Array, c: Array, lag: int, lengths: 
     return jnp.sum(jnp.where(counted, errors, 0)) / jnp.maximum(jnp.sum(counted), 1)
 
 
-def penalty(params: Any, l1: Any, l2: Any) -> Array:
+def penalty(params: Any, l1: Any, l2: Any) -> Float[Array, ""]:
     """l1 Σ|w| + l2 Σw² over matrices; biases go free."""
     matrices = [w for w in jax.tree.leaves(params) if w.ndim >= 2]
     absolute, squared = sum(jnp.sum(jnp.abs(w)) for w in matrices), sum(jnp.sum(w**2) for w in matrices)
