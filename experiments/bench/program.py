@@ -15,10 +15,10 @@ import numpy as np
 from rich.console import Console
 
 from experiments.bench import report as bench_report
+from experiments.bench.asking import Worker
 from experiments.bench.settings import QUICK_ROUNDS, ROUNDS, Options, shape_of
 from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flops
 from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops, num_cores
-from experiments.bench.worker import Worker
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command, git_commit
 from rnnjax.errors import unknown

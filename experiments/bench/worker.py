@@ -1,13 +1,13 @@
 """python -m experiments.bench.worker SYSTEM: a process of one system that does what it is asked over a pipe.
 
 Requests come as JSON, a line each, on standard input; the answers go to standard output in the same form. A process
-that waits reads a line and uses no processor. Both ends are here.
+that waits reads a line and uses no processor. The other end is in asking.py.
 
     {"do": "about"}                                    -> {"versions": "torch 2.13.0"}
     {"do": "prepare", "mode": "train", "cell": ...}    -> {"settings": {name: {"compile_seconds", "temporary_mb",
                                                             "seconds" of one call}}}
     {"do": "time", "setting": name, "calls": 3}        -> {"seconds": [..]}
-    {"do": "sweep", ...}                               -> see experiments/bench/sweep_program.py
+    {"do": "sweep", ...}                               -> see experiments/bench/sweep_work.py
 
 What fails is answered by {"error": "ValueError: ..."}, and the process goes on.
 """
@@ -16,23 +16,13 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO
 
 from experiments.bench.systems import prepare, versions
 from experiments.bench.work import Timed, Work
-
-CLOSING_SECONDS = 5.0  # for a process to end by itself
-LOG_LINES = 12  # of its standard error, where it dies
-
-
-# --- the process ------------------------------------------------------------------------------------------------------
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +59,7 @@ def _answer(system: str, request: dict[str, Any], prepared: dict[str, Timed]) ->
         call()  # caches and threads as they are after a pause
         return {"seconds": [_seconds(call) for _ in range(request["calls"])]}
     if what == "sweep":
-        from experiments.bench.sweep_program import run
+        from experiments.bench.sweep_work import run
 
         return run(system, **request)
     raise ValueError(f"unknown request {what!r}")
@@ -85,64 +75,6 @@ def _seconds(call: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
-
-
-# --- the other end ----------------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """A process of one system. `ask` sends a request and waits for its answer; `send` and `answer` are its halves."""
-
-    def __init__(self, system: str):
-        self.system = system
-        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the process)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.bench.worker", system],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        self.send(do, **request)
-        return self.answer()
-
-    def send(self, do: str, **request: Any) -> None:
-        try:
-            print(json.dumps({"do": do, **request}), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            self._mourn()
-
-    def answer(self) -> dict[str, Any]:
-        """The answer to the request sent first of those not answered.
-
-        Raises:
-          OSError: the process has ended.
-        """
-        line = self._process.stdout.readline()
-        if not line:
-            self._mourn()
-        return json.loads(line)
-
-    def _mourn(self) -> None:
-        code = self._process.wait()
-        self._log.seek(0)
-        last = "".join(self._log.readlines()[-LOG_LINES:])
-        raise OSError(f"the process of {self.system} ended with exit code {code}:\n{last}")
-
-    def close(self) -> None:
-        """End the process: it does so by itself when there are no more requests."""
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(CLOSING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
 
 
 if __name__ == "__main__":

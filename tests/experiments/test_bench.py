@@ -20,13 +20,14 @@ from experiments.bench import (
     program as bench,
     report as bench_report,
     sweep,
-    sweep_program as bench_sweep,
+    sweep_work as bench_sweep,
     worker as bench_worker,
 )
+from experiments.bench.asking import Worker
 from experiments.bench.settings import Cell, Mode
 from experiments.bench.systems import PEERS, SYSTEMS, prepare
 from experiments.bench.work import BASELINE, GATES, MODES, PRODUCT, REFERENCE, Timed, Work, flops
-from experiments.bench.worker import Worker, serve
+from experiments.bench.worker import serve
 
 WORK = Work("train", "lstm", 5, 2, 3, 4)
 PEER_NAMES = ["flax", *PEERS]
