@@ -20,6 +20,7 @@ from experiments.bench import (
     program as bench,
     report as bench_report,
     sweep,
+    sweep_program,
     sweep_work as bench_sweep,
     worker as bench_worker,
 )
@@ -365,10 +366,10 @@ def test_pytorch_shares_its_runs_out_among_processes(tmp_path, monkeypatch, caps
         def close(self):
             pass
 
-    monkeypatch.setattr(bench_sweep, "Worker", Process)
-    monkeypatch.setattr(bench_sweep, "num_cores", lambda: 2)
-    monkeypatch.setattr(bench_sweep, "versions", lambda system: f"{system} 1.0")
-    monkeypatch.setattr(bench, "is_installed", lambda name: True)
+    monkeypatch.setattr(sweep_program, "Worker", Process)
+    monkeypatch.setattr(sweep_program, "num_cores", lambda: 2)
+    monkeypatch.setattr(sweep_program, "versions", lambda system: f"{system} 1.0")
+    monkeypatch.setattr(sweep_program, "is_installed", lambda name: True)
     words = "--seeds 2 --learning-rates 0.1 0.2 0.3 --steps 4 --eval-every 2 --rounds 2 --out"
     assert sweep.main([*words.split(), str(tmp_path)]) == 0
     assert parts == [(REFERENCE, 6), ("torch", 3), ("torch", 3)] * 2
