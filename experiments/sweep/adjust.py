@@ -47,7 +47,8 @@ def adjusted(sweep: Sweep, options: Options) -> Sweep:
             ]
             continue
         parsed = parse_field(key, value)
-        if key in ("cell", "task") and _holder(axes, key) is not None:
+        holder = _holder(axes, key)
+        if (key == "cell" and holder is not None) or (key == "task" and holder not in (None, "task")):
             _run_over(sweep, axes, key, [parsed])
             continue
         axes.pop(key, None)

@@ -166,6 +166,7 @@ def both_methods(label, dtype, chunk):
         return jax.device_get(jit(run)(shaken(label, dtype), xs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", LINEAR)
 def test_both_methods_agree_over_4096_steps(label):
     by_steps, by_stretches = both_methods(label, np.float64, chunk=8)

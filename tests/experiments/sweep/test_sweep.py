@@ -235,7 +235,7 @@ def test_settings_reach_every_part_of_a_sweep():
         (["--cell", "lstm:forget_bas=1"], "did you mean 'forget_bias'"),
         (["--set", "task=recal"], "unknown task 'recal'; did you mean 'recall'"),
         (["--axis", "optimizer=adam,adamm"], "unknown optimizer 'adamm'; did you mean 'adam'"),
-        (["--set", "forget_bias=3"], "unknown option of cell 'elman' 'forget_bias'"),
+        (["--set", "forget_bias=3", "--axis", "cell=elman"], "unknown option of cell 'elman' 'forget_bias'"),
         (["--set", "forget_bias=much", "--axis", "cell=lstm"], "forget_bias='much' is not understood"),
         (["--set", "num_steps=100", "cell=lstm", "forget_bias=much"], "forget_bias='much' is not understood"),
         (["--axis", "cell=lstm", "forget_bias=1,much"], "forget_bias='much' is not understood"),
