@@ -41,7 +41,7 @@ def write_page(folder) -> Path:
     curves = read_curves(folder)
     drawn = write_plots(folder, runs, curves, config.get("name", folder.resolve().name))
     path = folder / "README.md"
-    path.write_text(report(config, runs, drawn, _date(folder, config)), encoding="utf-8")
+    path.write_text(report(config, runs, drawn, _date(folder, config), folder), encoding="utf-8")
     return path
 
 
@@ -62,8 +62,8 @@ def read_curves(folder) -> pd.DataFrame | None:
     return pd.read_parquet(path, filters=[("quantity", "in", QUANTITIES)]) if path.is_file() else None
 
 
-def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
-    """The text of the README. `drawn`: paths of the plots, shown by their names."""
+def report(config: dict, runs: pd.DataFrame, drawn=(), date="", folder: str | Path = "DIR") -> str:
+    """The text of the README of a folder. `drawn`: paths of the plots, shown by their names."""
     cells = summary(runs)
     name = config.get("name", "results")
     asked = config.get("question") or config.get("description")
@@ -85,10 +85,21 @@ def report(config: dict, runs: pd.DataFrame, drawn=(), date="") -> str:
         "## Plots" if drawn else None,
         *(f"![{CAPTIONS[path.name]}]({path.name})\n\n{CAPTIONS[path.name]}" for path in drawn),
         "## Every cell",
+        again(runs, folder),
         detail_table(cells),
         "Every run is a row of `runs.csv`; `curves.parquet` holds what was recorded along the way.",
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def again(runs: pd.DataFrame, folder: str | Path) -> str | None:
+    """The command that runs a row anew."""
+    if "trial_id" not in runs:
+        return None
+    return (
+        "A row is run anew by its `trial_id`, of which the last column has one of each cell, and set beside the "
+        f"recorded one:\n\n```\npython -m experiments.compare {folder} --trial {runs['trial_id'].iloc[0]}\n```"
+    )
 
 
 def _pairs(config: dict) -> list[tuple[str, str]]:
