@@ -41,7 +41,7 @@ def write_page(folder) -> Path:
     curves = read_curves(folder)
     drawn = write_plots(folder, runs, curves, config.get("name", folder.resolve().name))
     path = folder / "README.md"
-    path.write_text(report(config, runs, drawn, _date(folder, config), folder), encoding="utf-8")
+    path.write_text(report(config, runs, drawn, date_of(folder, config), folder), encoding="utf-8")
     return path
 
 
@@ -236,7 +236,7 @@ def _values(runs: pd.DataFrame, name: str) -> str:
     return ", ".join(value if isinstance(value, str) else f"{value:,.10g}" for value in values)
 
 
-def _date(folder: Path, config: dict) -> str:
+def date_of(folder: Path, config: dict) -> str:
     """The sweep's own date, or that of the last change of its runs."""
     if config.get("date"):
         return str(config["date"])

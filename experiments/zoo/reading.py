@@ -1,5 +1,6 @@
 """The cells of the zoo, ranked by what they learn and by what a step costs."""
 
+import datetime
 import statistics
 import time
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from rich.progress import track
 
 from experiments.shared.cells import build_cell, check_named_by_file
 from experiments.shared.numbers import figure, horizon_text, markdown
-from experiments.shared.provenance import command
+from experiments.shared.provenance import command, git_commit
+from experiments.shared.records import NOT_SAID
+from experiments.sweep.page import date_of, made_with, read_config
 from experiments.sweep.tables.ranking import (
     longest_solved,
     pairs,
@@ -31,6 +34,7 @@ from rnnjax.unrolling import unroll
 
 SEQ_LEN, BATCH_SIZE = 100, 32
 LEAST_LEFT = 1e-5  # share of the chance loss; what leaves less is drawn here
+MEASURED_AT = ["git_commit", "date", "device"]  # of a timing
 
 
 def step_milliseconds(cell: str, hidden_size: int, input_size: int, rounds: int) -> float:
@@ -126,20 +130,37 @@ def costs(
 ) -> pd.DataFrame:
     """The time of a training step of every variant: from the file where it has it at this size, else measured."""
     sizes = runs.drop_duplicates("variant")  # the first task's, the others' differ a little
-    columns = ["variant", "milliseconds", "hidden_size", "num_params"]
-    known = pd.read_csv(path) if path.is_file() and not again else pd.DataFrame(columns=columns)
-    known = {(row.variant, row.hidden_size): row.milliseconds for row in known.itertuples()}
+    known: dict[tuple, dict] = {}
+    if path.is_file() and not again:
+        recorded = pd.read_csv(path, dtype=dict.fromkeys(MEASURED_AT, str)).fillna(NOT_SAID)
+        known = {(row["variant"], row["hidden_size"]): row for row in recorded.to_dict("records")}
     missing = [one for one in sizes.itertuples() if (one.variant, one.hidden_size) not in known]
     for one in track(missing, "timing training steps", console=console, disable=not missing):
         cell = ":".join(one.variant.split(" "))
         check_named_by_file(cell, f"{path.parent / 'runs.csv'}", trust_code)
         input_size = make_task(one.task, int(one.seq_len)).input_size
         milliseconds = step_milliseconds(cell, int(one.hidden_size), input_size, rounds)
-        known[one.variant, one.hidden_size] = float(f"{milliseconds:.5g}")
-    rows = [(s.variant, known[s.variant, s.hidden_size], s.hidden_size, s.num_params) for s in sizes.itertuples()]
-    cost = pd.DataFrame(rows, columns=columns)
+        known[one.variant, one.hidden_size] = {
+            "milliseconds": float(f"{milliseconds:.5g}"),
+            "git_commit": git_commit(),
+            "date": datetime.date.today().isoformat(),
+            "device": jax.devices()[0].device_kind,
+        }
+    rows = []
+    for one in sizes.itertuples():
+        timed = known[one.variant, one.hidden_size]
+        made = {name: timed.get(name, NOT_SAID) for name in MEASURED_AT}
+        same = {"hidden_size": one.hidden_size, "num_params": one.num_params}
+        rows.append({"variant": one.variant, "milliseconds": timed["milliseconds"], **same, **made})
+    cost = pd.DataFrame(rows)
     cost.to_csv(path, index=False)
     return cost
+
+
+def timed_at(cost: pd.DataFrame) -> str:
+    """When, at which commits and on what the steps were timed."""
+    texts = (f"{name.replace('git_', '')} {', '.join(sorted(cost[name].unique()))}" for name in MEASURED_AT)
+    return f"- Steps timed: {'; '.join(texts)}"
 
 
 def run(console: Console, options: Options, argv: Sequence[str]) -> None:
