@@ -261,10 +261,9 @@ def markdown_table(cells: pd.DataFrame, metric="test_loss") -> str:
         show = percent if chosen == "test_accuracy" else figure
         lines.append(["*chance*", *(f"*{show(chance[lag])}*" for lag in lags)])
         counts = ", ".join(map(str, sorted(rows["n"].unique())))
-        parts.append(
-            f"### {task}\n\nSeeds solved / n (n = {counts}) {PENDING} {METRICS[chosen]} over them; best in bold.\n\n"
-            + markdown([f"{task}, lag T =", *map(str, lags)], lines)
-        )
+        lone = f" {PENDING} alone: not run." if len(texts) < rows["variant"].nunique() * len(lags) else ""
+        legend = f"Seeds solved / n (n = {counts}) {PENDING} {METRICS[chosen]} over them; best in bold.{lone}"
+        parts.append(f"### {task}\n\n{legend}\n\n" + markdown([f"{task}, lag T =", *map(str, lags)], lines))
     return "\n\n".join(parts) + "\n"
 
 
