@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.shared.looks import style
 
 BEFORE = 24  # values of the training part shown before the split
-TITLE = 90  # characters of a line that fit above a panel
+TITLE = 90  # characters of a line that fit above a plot
 
 
 def date_axis(axis: Axes) -> None:
@@ -60,7 +60,8 @@ def plot(
     color = next(iter(looks.values()))["color"]
     above.plot(tests, one_step, color=color, linewidth=1.4, label="forecast")
     above.fill_between(tests, *interval, color=color, alpha=0.2, linewidth=0, label=interval_text)
-    above.set_title(textwrap.fill(f"{title}: one step ahead", TITLE), fontsize=11)
+    figure.suptitle(textwrap.fill(title, TITLE), fontsize=12)
+    above.set_title("one step ahead", fontsize=11)
     if truth is not None:
         for axis in (above, below):
             axis.plot(tests, truth[first:], color="0.5", linewidth=1.4, linestyle="--", label="without noise")
@@ -69,8 +70,7 @@ def plot(
     low, high = min(y[shown]), max(y[shown])
     above.set_ylim(low - 0.2 * (high - low), high + 0.4 * (high - low))  # the legend stands above
     below.set_ylim(low - 0.3 * (high - low), high + 0.6 * (high - low))  # whatever a forecast runs away to
-    text = f"{title}: free running, all of it from the values before the dotted line"
-    below.set_title(textwrap.fill(text, TITLE), fontsize=11)
+    below.set_title("free running, all of it from the values before the dotted line", fontsize=11)
     if dates is None:
         below.set_xlabel("number of the value")
     else:
