@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -288,3 +289,14 @@ def test_a_folder_does_not_choose_what_code_runs(tmp_path, monkeypatch, capsys, 
     (there / "config.json").write_text(json.dumps(config))
     assert main([str(there), "--trial", trial.id]) == 2
     assert "nothing was imported" in capsys.readouterr().err
+
+
+def test_rows_of_every_committed_sweep_can_be_run_anew():
+    folders = sorted(path.parent for path in (Path(__file__).parents[2] / "results").rglob("config.json"))
+    assert len(folders) >= 5
+    for path in folders:
+        runs = pd.read_csv(path / "runs.csv", dtype={"trial_id": str})
+        for row in runs.iloc[[0, len(runs) // 2, -1]].itertuples():
+            trial = again.trial_of(path, row.trial_id, int(row.seed))
+            again.check_code(trial, path, trust_code=False)
+            assert trial.id == row.trial_id
