@@ -42,7 +42,7 @@ VERDICT = ("solved", "diverged")
 EXPECTED = (
     "Beside other trials, on another machine or at another commit sums are taken in another order: third digits differ "
     "at once, after many steps losses do, by a factor of two where training is not smooth, and with them the step at "
-    "which the criterion is met first. Where even the verdict is another, it hangs on such chance: only more seeds tell."
+    "which the criterion is met first. Where even the verdict is another, it hangs on such chance: more seeds tell."
 )
 
 

@@ -34,8 +34,8 @@ def plot(
     interval_text: str,
     truth: np.ndarray | None = None,
     dates: np.ndarray | None = None,
-) -> None:
-    """Two panels, one above the other.
+) -> Figure:
+    """Two panels, one above the other, written to the path.
 
     Args:
       y: the series [n], of which the first `first` values are the training part.
@@ -78,3 +78,4 @@ def plot(
     for axis in (above, below):
         axis.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     figure.savefig(path, dpi=144)
+    return figure
