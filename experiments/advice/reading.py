@@ -18,6 +18,7 @@ from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.sweep.adjust import key_and_value
 from experiments.sweep.main import execute
+from experiments.sweep.page import again
 from experiments.sweep.record.folder import Folder
 from experiments.sweep.record.resume import REPAIR, finished_trials
 from experiments.sweep.spec import Sweep, parse_field
@@ -68,6 +69,7 @@ def verdicts(runs: pd.DataFrame) -> pd.DataFrame:
                     "num_train": int(of_task["num_train"].iloc[0]),
                     "num_test": int(of_task["num_test"].iloc[0]),
                     "chance": of_task["chance_accuracy"].iloc[0],
+                    "trial_id": of_task.loc[of_task["variant"] == name, "trial_id"].iloc[0],
                 }
             )
     return pd.DataFrame(rows)
@@ -80,8 +82,11 @@ def write_verdicts(folder: Path) -> Path:
     plot(table, folder / PLOT)
     config = json.loads((folder / "config.json").read_text())
     made = "\n".join(
-        f"- {label}: {', '.join(map(str, runs[column].unique()))}"
-        for label, column in (("Commit", "git_commit"), ("Device", "device"), ("JAX", "jax_version"))
+        [f"- Date: {config['date']}"]
+        + [
+            f"- {label}: {', '.join(map(str, runs[column].unique()))}"
+            for label, column in (("Commit", "git_commit"), ("Device", "device"), ("JAX", "jax_version"))
+        ]
     )
     parts = ["# Advice on training recurrent networks, tested", SWEEP.question, SWEEP.expects]
     parts += [f"```\n{config['command']}\n```", made]
@@ -92,6 +97,7 @@ def write_verdicts(folder: Path) -> Path:
             f"chance {figure(first.chance)}."
         )
         header = ["advice", "test accuracy", "difference to the base", "95 % interval", "verdict", "learning rate"]
+        header += ["a row of it"]
         lines = [
             [
                 row.advice,
@@ -100,6 +106,7 @@ def write_verdicts(folder: Path) -> Path:
                 "" if row.advice == "base" else f"{row.low:+.4f} to {row.high:+.4f}",
                 row.verdict,
                 figure(row.learning_rate),
+                f"`{row.trial_id}`",
             ]
             for row in rows.itertuples()
         ]
@@ -109,6 +116,7 @@ def write_verdicts(folder: Path) -> Path:
         "5 % would be called a help or a harm by chance alone. Learning rates are the best of three by validation "
         "loss, for every piece of advice on its own. Every run is a row of `runs.csv`."
     )
+    parts.append(again(runs, folder))
     parts.append(f"![Difference of test accuracy to the base, with 95 % intervals]({PLOT})")
     readme = folder / "README.md"
     readme.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -111,7 +111,7 @@ def report(rows: pd.DataFrame, drawn: bool = False, sweep: pd.DataFrame | None =
         parts += [TEXT_ABOUT, "```\n" + "\n".join(rows["command"].unique()) + "\n```", made_with(rows)]
         parts += [f"Every figure is in `{ROWS}`."]
     if len(steps):
-        parts += ["## In short", in_short(steps)]
+        parts += ["## In short", in_short(steps), *filter(None, [in_words(steps)])]
         parts += [
             f"![Ratios to rnnjax]({PLOT})\n\nTimes as long as rnnjax takes, with quantiles of the rounds."
         ] * drawn
@@ -163,6 +163,46 @@ def in_short(steps: pd.DataFrame) -> str:
     header = ["", "system", "times as long, geometric mean", "lowest to highest", "n", "of them faster than rnnjax"]
     names = ", ".join(f"{name}: {SYSTEMS[name].title}" for name in SYSTEMS if name in set(steps["system"]))
     return markdown([*header, "compilation s, median", "of the roofline, median"], lines) + f"\n\n{names}."
+
+
+def in_words(steps: pd.DataFrame) -> str:
+    """For each mode, in how many pieces of work a peer is ahead of rnnjax, and which; by the ratio of the rounds."""
+    lines = []
+    for mode, rows in steps.groupby("mode", sort=False):
+        peers = rows[rows["system"].map(is_peer).astype(bool)]
+        if peers.empty:
+            continue
+        fastest = fastest_peers(rows)
+        ahead = peers[peers["ratio_to_ours"] < 1].sort_values("ratio_to_ours")
+        places = len(ahead[WORK].drop_duplicates())
+        text = (
+            f"{TITLES[mode]}: the fastest peer takes {geometric_mean(fastest['ratio_to_ours']):.2f} times as long "
+            f"(geometric mean over {len(fastest)} pairs of cell and shape); a peer is ahead of rnnjax in {places}"
+        )
+        if places:
+            named = (f"{one.system} {one.ratio_to_ours:.2f} ({_work(one)})" for one in ahead.itertuples())
+            text += f" of them: {', '.join(named)}"
+        lines.append(f"- {text}.")
+        if medians := _ahead_by_medians(rows):
+            lines.append(
+                f"  By median milliseconds, which drift with the machine, these come before it too: {medians}."
+            )
+    return "\n".join(lines)
+
+
+def _ahead_by_medians(rows: pd.DataFrame) -> str:
+    """Peers whose median time is below rnnjax's though their ratio is not below 1."""
+    ours = rows[rows["system"] == REFERENCE].set_index(WORK)["median_ms"]
+    named = []
+    for one in rows[rows["system"].map(is_peer).astype(bool) & (rows["ratio_to_ours"] >= 1)].itertuples():
+        reference = ours.get(tuple(getattr(one, name) for name in WORK), np.nan)
+        if one.median_ms < reference:
+            named.append(f"{one.system} {figure(one.median_ms)} against {figure(reference)} ms ({_work(one)})")
+    return ", ".join(named)
+
+
+def _work(one: Any) -> str:
+    return f"{one.cell}, T = {one.seq_len}, B = {one.batch_size}, H = {one.hidden_size}"
 
 
 def by_work(rows: pd.DataFrame) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from experiments.classify.prepare import Prepared, prepare
@@ -25,6 +27,7 @@ from rnnjax.files import write_whole
 
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
 FALL = 0.05  # of validation accuracy, that is reported
+RING = {"marker": "o", "linestyle": "none", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
 TEXT = """Texts in, one class out. Presets with the name of a published system have its sizes, data and number of
 epochs; those that end in "-best" have the same sizes and data, and free choice of the rest. Where a preset has a
 validation set, it chose the epoch; otherwise the last one counts. The test set chooses nothing. What follows a preset's
@@ -173,22 +176,42 @@ def plot_all(folder: Path, curves: pd.DataFrame) -> dict[str, str]:
     if shown.empty:
         return {}
     looks = style(sorted(shown["preset"].unique()))
-    figure = Figure(figsize=(8, 6.4), layout="constrained")
+    figure = Figure(figsize=(8, 6.6 + 0.2 * len(looks)), layout="constrained")
     axes = figure.subplots(2, sharex=True)
-    panels = (("validation_accuracy", "validation accuracy"), ("gradient_norm", "largest gradient norm"))
-    for axis, (quantity, title) in zip(axes, panels, strict=True):
-        for preset, look in looks.items():
-            rows = curves[(curves["preset"] == preset) & (curves["quantity"] == quantity)]
-            for i, (_, seed) in enumerate(rows.groupby("seed")):
-                name = textwrap.shorten(preset, 40, placeholder=" …") if i == 0 else None
-                axis.plot(seed["epoch"], seed["value"], **look, markersize=3.5, linewidth=1.2, label=name)
-        axis.set_ylabel(title)
+    panels = {
+        "validation_accuracy": "Validation accuracy (up is good)",
+        "gradient_norm": "Largest norm of the gradient since the last evaluation",
+    }
+    for preset, look in looks.items():
+        of_preset = curves[curves["preset"] == preset]
+        fell = of_preset[of_preset["quantity"] == "validation_accuracy"].sort_values("epoch")
+        fell = fell[fell.groupby("seed")["value"].diff() <= -FALL]
+        for axis, quantity in zip(axes, panels, strict=True):
+            by_seed = of_preset[of_preset["quantity"] == quantity].pivot(index="epoch", columns="seed", values="value")
+            axis.plot(by_seed, color=look["color"], linewidth=0.8, alpha=0.5)
+            axis.plot(by_seed.median(axis=1), **look, linewidth=2.2, markersize=4.5)
+            at = [(one.epoch, by_seed.loc[one.epoch, one.seed]) for one in fell.itertuples()]
+            if at:
+                axis.plot(*zip(*at, strict=True), **RING)
+    for axis, title in zip(axes, panels.values(), strict=True):
+        axis.set_title(title, fontsize=11)
         axis.grid(color="0.92", linewidth=0.7)
     axes[1].set_yscale("log")
     axes[1].set_xlabel("epoch")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = [Line2D([], [], **look, linewidth=2.2, markersize=4.5) for look in looks.values()]
+    labels = [textwrap.fill(preset, 90) for preset in looks]
+    ring = Line2D([], [], **RING)
+    figure.legend(
+        [*handles, ring],
+        [*labels, f"accuracy fell by {FALL:g} or more"],
+        loc="outside lower center",
+        frameon=False,
+        fontsize=8,
+    )
     figure.savefig(folder / "by_epoch.png", dpi=144)
     caption = (
-        "Validation accuracy, and the largest norm of the gradient (before any clipping) since the last evaluation."
+        "Validation accuracy, and the largest norm of the gradient (before any clipping) since the last evaluation. "
+        f"Thin lines are seeds, thick ones their median; rings where a seed's accuracy has fallen by {FALL:g} or more."
     )
-    return {"by_epoch.png": f"{caption} One line a seed."}
+    return {"by_epoch.png": caption}

@@ -1,5 +1,6 @@
 """The differences of two results folders, as a table and a page."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.compare.beside import beside_report, made_with, short
+from experiments.compare.names import with_one_name
 from experiments.compare.options import Options
-from experiments.shared.beside import beside_report, joined, parse_match
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
 from experiments.shared.records import of_sweep, read_records, whole
 from experiments.sweep.tables.table import (
@@ -35,16 +37,20 @@ CIRCUMSTANCES = [
 ]
 NOT_SAID = "not said"
 HEADER = ["task", "T", "variant", "A", "B", "B − A", "95 % interval", "n of A, B", "seeds"]
+MOST_LISTED = 6  # cells that only one folder has; of more, their number and the first names
 
 
-def read_pair(folder_a, folder_b) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of both folders, with the sizes that vary in either written into the variants of both.
+def read_pair(folder_a, folder_b, match: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The runs of both folders, and what was said of names: variants that are the same have one name in both, and the
+    sizes that vary in either are written into the variants of both.
 
     Raises:
       FileNotFoundError: a folder or its runs.csv is missing.
-      ValueError: a column is missing, or the two have no metric or no cell in common.
+      ValueError: a column is missing, the two have no metric or no cell in common, or names do not match.
     """
-    a, b = read_runs(folder_a), read_runs(folder_b)
+    read = {"A": read_runs(folder_a), "B": read_runs(folder_b)}
+    named, said = with_one_name(read, match)
+    a, b = named["A"], named["B"]
     for folder, runs in ((folder_a, a), (folder_b, b)):
         if not any(name in runs for name in METRICS):
             raise ValueError(f"{folder}/runs.csv holds no result: it needs one of the columns {', '.join(METRICS)}")
@@ -58,7 +64,7 @@ def read_pair(folder_a, folder_b) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{folder_a} and {folder_b} share no combination of task, seq_len and variant\n"
             f"  {folder_a} has {_contents(a)}\n  {folder_b} has {_contents(b)}"
         )
-    return a, b
+    return a, b, said
 
 
 def cells(runs: pd.DataFrame) -> list[tuple]:
@@ -131,7 +137,10 @@ def compare_report(differences: pd.DataFrame, remarks, folder_a, folder_b) -> st
     """The comparison as Markdown, from compare() and notes()."""
     parts = [
         f"# {Path(folder_a).resolve().name} and {Path(folder_b).resolve().name}",
-        f"- A: `{folder_a}`\n- B: `{folder_b}`",
+        "\n".join(
+            made_with(str(folder), read_records(folder), f"{side}: ")
+            for side, folder in zip("AB", (folder_a, folder_b), strict=True)
+        ),
     ]
     for metric, rows in differences.groupby("metric", sort=False):
         lines = [[f"**{text}**" if clear else text for text in line] for line, clear in _lines(rows, metric)]
@@ -203,7 +212,9 @@ def notes(a: pd.DataFrame, b: pd.DataFrame, differences: pd.DataFrame) -> list[s
 
 
 def _listed(keys) -> str:
-    """'recall T = 50: gru, lstm; adding T = 100: gru'."""
+    """'recall T = 50: gru, lstm; adding T = 100: gru'; of many '184 cells, of gru, lstm and 89 more'."""
+    if len(keys) > MOST_LISTED:
+        return f"{len(keys)} cells, of {short(dict.fromkeys(variant for _, _, variant in keys))}"
     groups: dict[tuple, list[str]] = {}
     for task, seq_len, variant in keys:
         groups.setdefault((task, seq_len), []).append(variant)
@@ -234,26 +245,32 @@ def is_program(folder) -> bool:
         return {"preset", "dataset", "metric", "value"} <= {name.strip() for name in file.readline().split(",")}
 
 
-def chosen_records(folder) -> pd.DataFrame:
-    """The records of a folder; of a sweep, those of each cell's chosen setting, sizes that vary in the variant."""
-    if is_program(folder):
-        return read_records(folder)
-    return whole(of_sweep(best_rows(read_runs(folder)), Path(folder)))
+def all_records(folders: Sequence[Path], match: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The records of all folders, a column `folder` added, and what was said of names.
+
+    Of a sweep, those of each cell's chosen setting, sizes that vary in the variant.
+    """
+    tables = {str(folder): read_records(folder) if is_program(folder) else read_runs(folder) for folder in folders}
+    tables, said = with_one_name(tables, match)
+    parts = [
+        (rows if is_program(folder) else whole(of_sweep(best_rows(rows), Path(folder)))).assign(folder=folder)
+        for folder, rows in tables.items()
+    ]
+    return pd.concat(parts, ignore_index=True), said
 
 
 def run(console: Console, options: Options) -> None:
     """Compare, write, and show."""
-    folders = [options.folder_a, options.folder_b, *options.more]
+    folders = options.folders
     out = options.out or default_out(*folders)
-    if options.more or options.match or any(map(is_program, folders)):
-        records = joined({str(folder): chosen_records(folder) for folder in folders}, parse_match(options.match))
-        out.write_text(beside_report(records), encoding="utf-8")
+    if len(folders) > 2 or any(map(is_program, folders)):
+        out.write_text(beside_report(*all_records(folders, options.match)), encoding="utf-8")
         console.print(f"Written to {out.resolve()}", markup=False)
         return
-    a, b = read_pair(options.folder_a, options.folder_b)
+    a, b, said = read_pair(*folders, options.match)
     differences = compare(a, b)
-    remarks = notes(a, b, differences)
-    out.write_text(compare_report(differences, remarks, options.folder_a, options.folder_b), encoding="utf-8")
+    remarks = [*said, *notes(a, b, differences)]
+    out.write_text(compare_report(differences, remarks, *folders), encoding="utf-8")
     for table in compare_tables(differences):
         console.print(table)
     for remark in remarks:

@@ -2,11 +2,11 @@
 
 import csv
 import io
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from experiments.forecast import scores
 from experiments.forecast.data import Series
 from experiments.forecast.network import Forecaster, make_pairs
 from experiments.forecast.outcome import COVERAGE, on_scale
+from experiments.forecast.plots import TITLE, date_axis
 from experiments.forecast.rolling import NetworkForecasts, Rolling
 from experiments.forecast.settings import Settings
 from experiments.shared.numbers import figure
@@ -97,13 +98,11 @@ def draw(path: Path, series: Series, ahead: Ahead) -> None:
     text = f"{COVERAGE:.0%} interval, split conformal"
     axis.fill_between(coming, ahead.low, ahead.high, color=line.get_color(), alpha=0.2, linewidth=0, label=text)
     if dated:
-        locator = AutoDateLocator()
-        axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        date_axis(axis)
     else:
         axis.set_xlabel("number of the value")
     axis.set_ylabel(series.unit)
-    axis.set_title(f"{series.name}: the next {len(coming)} steps", fontsize=11)
+    axis.set_title(textwrap.fill(f"{series.name}: the next {len(coming)} steps", TITLE), fontsize=11)
     axis.grid(color="0.92", linewidth=0.7)
     bottom, top = axis.get_ylim()
     axis.set_ylim(bottom, top + 0.2 * (top - bottom))  # the legend stands above

@@ -141,6 +141,7 @@ def draw(outcome: Outcome, path: Path) -> None:
         {f.name: f.free for f in free},
         f"{COVERAGE:.0%} interval, split conformal",
         outcome.series.truth,
+        outcome.series.dates,
     )
 
 

@@ -76,18 +76,31 @@ def norms(axis, found: Mapping[str, OfCell], setting: Setting, looks: dict) -> N
 
 
 def jacobians(axis, found: Mapping[str, OfCell], setting: Setting, looks: dict) -> None:
-    """The largest and the median singular value by lag, the latter with dots, and between them a shade."""
+    """Singular values at a short and a long lag, a row a cell: a bar from the 5 % quantile to the largest, a dot at the
+    median; after training the dot is hollow."""
+    lags = np.array(setting.lags)
+    wanted = np.log(np.maximum([setting.num_steps / 50, setting.num_steps / 5], 1))
+    places = [int(np.abs(np.log(lags) - log_lag).argmin()) for log_lag in wanted]
+    names, row = [], 0.0
     for text, of_cell in found.items():
         for time, m in of_cell.measured.items():
-            lines = {name: LOG10 * np.median(values, axis=0) for name, values in jacobian_quantiles(m).items()}
-            axis.plot(setting.lags, lines["max"], linestyle=LINES[time], **looks[text])
-            axis.plot(setting.lags, lines["median"], linestyle=LINES[time], marker="o", markersize=3, **looks[text])
-            if time == BEFORE:
-                axis.fill_between(setting.lags, lines["median"], lines["max"], **looks[text], **FAINT)
-    axis.set_ylim(max(axis.get_ylim()[0], LOWEST), axis.dataLim.y1 + 0.5)
-    axis.set_xscale("log")
-    title = "Jacobian ∂carry(T) / ∂carry(T-k): largest and median (dots)"
-    _name(axis, title, "lag k", "log10 of singular values")
+            ends = {name: LOG10 * np.median(values, axis=0) for name, values in jacobian_quantiles(m).items()}
+            names.append((row, variant(text) if time == BEFORE else "trained"))
+            for place, offset, alpha in zip(places, (-0.16, 0.16), (0.45, 1.0), strict=True):
+                low, middle, high = (max(ends[name][place], LOWEST) for name in ("5 %", "median", "max"))
+                axis.plot(
+                    [low, high], [row + offset] * 2, linewidth=3, alpha=alpha, solid_capstyle="butt", **looks[text]
+                )
+                face = looks[text]["color"] if time == BEFORE else "white"
+                axis.plot([middle], [row + offset], "o", markersize=5, alpha=alpha, markerfacecolor=face, **looks[text])
+            row += 1.0 if time != list(of_cell.measured)[-1] else 1.3
+    axis.axvline(0, color="0.3", linewidth=0.8)
+    axis.set_yticks([place for place, _ in names], [name.replace("$", r"\$") for _, name in names], fontsize=7)
+    axis.set_ylim(row - 0.7, -0.6)
+    axis.set_xlim(left=max(axis.get_xlim()[0], LOWEST))
+    pale, full = (lags[place] for place in places)
+    title = f"Jacobian ∂carry(T) / ∂carry(T-k): k = {pale} pale, k = {full} full"
+    _name(axis, title, "log10 of singular values: 5 %, median (dot), largest; 0 keeps", "")
 
 
 def exponents(axis, found: Mapping[str, OfCell], setting: Setting, looks: dict) -> None:

@@ -1,7 +1,8 @@
 """python -m experiments.published: our figures beside the published ones, in results/published.md.
 
 Published figures, where they come from and which of our rows they are to be compared with are lines of published.csv,
-beside this file; `differs` says in what a set-up is not the published one. Ours are read from the results folder that
+beside this file; `differs` says in what a set-up is not the published one, `checked` what of theirs was seen in the
+paper, its code or its log. Ours are read from the results folder that
 the line names. In one of a program, `preset`, `cell`, `metric` and `split` are values of the columns of runs.csv. In
 one of a sweep, `preset` is a task, `cell` a variant and `metric` a column of runs.csv, or, where `step` is given, a
 quantity of curves.parquet as it was at that training step.

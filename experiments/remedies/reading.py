@@ -6,16 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
 from rich.console import Console
 from scipy import stats
 
 from experiments.remedies.options import Options
 from experiments.shared.numbers import horizon_text, markdown
 from experiments.shared.provenance import command
+from experiments.sweep.page import date_of, made_with, read_config
 from experiments.sweep.tables.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
 from experiments.sweep.tables.table import KEYS, best_rows, read_runs, summary
 
-FLAT = 10_000  # steps; a gradient that does not fall is drawn here
+FLAT = 10_000  # steps; a gradient with a longer horizon does not fall
 RESAMPLES = 2000
 REACHES = {"gradient_horizon": "at the start", "gradient_horizon_trained": "after training"}
 
@@ -87,41 +89,45 @@ def ranking_table(cells: pd.DataFrame) -> str:
 
 
 def scatter(cells: pd.DataFrame, found: dict[str, float] | None) -> Figure:
-    """A panel for each task and lag: a point a variant, its reach at the start against the loss it leaves."""
+    """A panel for each task and lag: a point a variant, its reach at the start against what it learns."""
     tasks, lags = list(cells["task"].unique()), sorted(cells["seq_len"].unique())
-    size = 1 + 3.6 * len(lags), 1.2 + 3 * len(tasks)
-    drawn = Figure(figsize=(max(size[0], 6), size[1]), layout="constrained")
+    size = 1 + 3.4 * len(lags), 1.6 + 2.7 * len(tasks)
+    drawn = Figure(figsize=(max(size[0], 7.5), size[1]), layout="constrained")
     axes = drawn.subplots(len(tasks), len(lags), squeeze=False, sharex=True, sharey=True)
+    low, strip, high = 1e-2, 3e2, 3e3  # of the horizon as a share of the lag; what does not fall stands in the strip
+    image = None
     for line, task in zip(axes, tasks, strict=True):
         for axis, lag in zip(line, lags, strict=True):
-            here = cells[(cells["task"] == task) & (cells["seq_len"] == lag)]
-            steps = here["gradient_horizon"].fillna(0).clip(0.1, FLAT)
-            solved = here["solved"] == here["n"]
-            for marked, colour, label in (
-                (solved, "C0", "solved by every seed"),
-                (~solved, "0.6", "not by every seed"),
-            ):
-                axis.scatter(steps[marked], here.loc[marked, "left"], c=colour, s=22, label=label, zorder=3)
-            axis.axvline(lag, color="0.4", linestyle=":", linewidth=1)
+            here = cells[(cells["task"] == task) & (cells["seq_len"] == lag)].sort_values("left")
+            flat = here["gradient_horizon"] >= FLAT
+            share = (here["gradient_horizon"].fillna(0) / lag).clip(low, 0.7 * strip)
+            share[flat] = np.geomspace(1.25 * strip, 0.8 * high, int(flat.sum())) if flat.sum() > 1 else 3 * strip
+            image = axis.scatter(share, 1 - here["left"], c=here["solved"] / here["n"], cmap="viridis", vmin=0, vmax=1,
+                                 s=34, alpha=0.85, edgecolors="0.3", linewidths=0.5, zorder=3)  # fmt: skip
+            axis.axvspan(strip, high, color="0.95", zorder=0)
+            axis.axvline(1, color="0.4", linestyle=":", linewidth=1)
             known = here.dropna(subset="gradient_horizon")
             rho = _spearman(known["gradient_horizon"], 1 - known["left"])
             axis.set_title(f"{task}, T = {lag}: rho {rho:.2f}", fontsize=10)
             axis.set_xscale("log")
             axis.grid(color="0.92", linewidth=0.7)
             axis.set_axisbelow(True)
-    axes[0, 0].set_ylim(1.04, -0.04)
-    axes[0, 0].legend(fontsize=8, loc="best")
-    drawn.supxlabel(
-        f"gradient horizon at initialisation, in steps (dotted: the lag; at {FLAT:,}: does not fall)",
-        fontsize=9,
-    )
-    drawn.supylabel("test loss left, as a share of chance (up is better)", fontsize=9)
+    axes[0, 0].set_xlim(0.7 * low, high)
+    axes[0, 0].set_ylim(-0.05, 1.05)
+    ticks = {0.01: "≤ 0.01", 0.1: "0.1", 1: "1", 10: "10", 3 * strip: "does\nnot fall"}
+    axes[0, 0].set_xticks(list(ticks), list(ticks.values()))
+    axes[0, 0].xaxis.set_minor_locator(NullLocator())
+    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
+    drawn.supxlabel("gradient horizon at initialisation, as a share of the lag (dotted: all of it)", fontsize=10)
+    drawn.supylabel("share of the chance loss that training removes", fontsize=10)
+    drawn.colorbar(image, ax=axes, label="share of seeds that solve the task", shrink=0.7, pad=0.02)
+    title = "Does the gradient horizon at the start tell what is learnt?"
     if found:
-        drawn.suptitle(
-            f"Reach at the start and what is learnt: within task and lag rho {found['within']:.2f} "
-            f"[{found['low']:.2f}, {found['high']:.2f}], n = {found['variants']} variants",
-            fontsize=11,
+        title += (
+            f" Within task and lag rho {found['within']:.2f} [{found['low']:.2f}, {found['high']:.2f}], "
+            f"n = {found['variants']} variants"
         )
+    drawn.suptitle(title, fontsize=11)
     return drawn
 
 
@@ -143,6 +149,7 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     text = (
         "# Remedies, ranked\n\n"
         f"```\n{command('experiments.remedies', argv)}\n```\n\n"
+        f"{made_with(runs, date_of(folder, read_config(folder)))}\n\n"
         "By reach: the longest lag that more than half of the seeds solve at the learning rate that is best by "
         "validation loss, its mean over tasks; then by the share of the chance loss that is left, averaged over all "
         "(task, lag) pairs. Remedies that were not run at every pair come after those with the same reach that were. "

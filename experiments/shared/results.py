@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.shared.again import OUT, again_table
 from experiments.shared.csv_rows import put_aside, told
 from experiments.shared.numbers import figure, markdown, mean_interval
 from experiments.shared.one_writer import one_writer
@@ -61,7 +62,7 @@ def record(
                 new = replace(old, new.astype(dict.fromkeys(WHAT, str)), RUN)
         write_whole(path, lambda unfinished: new.to_csv(unfinished, index=False))
         readme = folder / "README.md"
-        write_whole(readme, report(pd.read_csv(path, dtype=TEXT), title, text, plots))
+        write_whole(readme, report(pd.read_csv(path, dtype=TEXT), title, text, plots, folder))
     return readme
 
 
@@ -85,8 +86,10 @@ def _check(runs: pd.DataFrame) -> None:
         raise ValueError(f"rows: columns with empty cells: {', '.join(empty)}")
 
 
-def report(runs: pd.DataFrame, title: str, text: str, plots: Mapping[str, str] = NONE) -> str:
-    """The text of the README."""
+def report(
+    runs: pd.DataFrame, title: str, text: str, plots: Mapping[str, str] = NONE, folder: str | Path = "DIR"
+) -> str:
+    """The text of the README of a folder."""
     commands = runs["command"].unique()
     parts = [
         f"# {title}",
@@ -101,6 +104,10 @@ def report(runs: pd.DataFrame, title: str, text: str, plots: Mapping[str, str] =
         *(f"![{caption}]({name})\n\n{caption}" for name, caption in plots.items()),
         "## Sizes",
         sizes(runs),
+        "## Run again",
+        f"Rows are run again by the command beside them (with `--data-dir` where their data lie in a folder), into a "
+        f"folder of their own; then `python -m experiments.compare {folder} {OUT}` sets both side by side.",
+        again_table(runs),
         "Every run and metric is a row of `runs.csv`.",
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

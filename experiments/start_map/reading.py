@@ -20,7 +20,7 @@ from rich.console import Console
 from experiments.shared.numbers import wilson
 from experiments.start_map import GRU, LSTM, NFG
 from experiments.start_map.options import Options
-from experiments.sweep.reach import read_reach
+from experiments.sweep.reaches import read_reach
 from experiments.sweep.tables.table import KEYS, best_rows, outcomes, read_runs
 
 NEEDED = [*KEYS, "cell", "cell_options", "seed", "solved", "validation_loss", "gradient_horizon"]

@@ -169,7 +169,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], text: str) -> Path:
         path = record(folder, rows, title=title, text=text, plots=plots)
         plot_known(folder)
         runs = pd.read_csv(folder / "runs.csv", dtype=TEXT)
-        write_whole(path, report(runs, title, f"{text}\n\n{SUMMARY}\n\n{summary(folder)}", plots))
+        write_whole(path, report(runs, title, f"{text}\n\n{SUMMARY}\n\n{summary(folder)}", plots, folder))
     return path
 
 

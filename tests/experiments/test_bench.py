@@ -32,6 +32,7 @@ from experiments.bench.worker import serve
 
 WORK = Work("train", "lstm", 5, 2, 3, 4)
 PEER_NAMES = ["flax", *PEERS]
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture
@@ -311,6 +312,8 @@ def test_the_report_says_who_is_fastest_where(tmp_path):
     # torch: sqrt(4 * 0.9) over two; the fastest peer: flax once, torch once
     assert f"| Training step | torch | {math.sqrt(3.6):.2f} | 0.90 to 4.00 | 2 | 1 |" in short
     assert f"| Training step | the fastest peer of each | {math.sqrt(1.8):.2f} | 0.90 to 2.00 | 2 | 1 |" in short
+    assert "a peer is ahead of rnnjax in 1 of them: torch 0.90 (gru, T = 5, B = 2, H = 4)." in short
+    assert "By median milliseconds" not in text
     assert (
         "| lstm | 5 | 2 | 3 | 4 | **10** | 40 · 4.00 | 20 · 2.00 | 15 · 1.50 | 50% | flax 2.00 [1.80, 2.20] |" in table
     )
@@ -318,6 +321,37 @@ def test_the_report_says_who_is_fastest_where(tmp_path):
     assert "| lstm | 5 | 2 | 3 | 4 | 6 · 67% |" in memory
     assert "| gru 512 | 64 | 500 | torch (2 threads) | 1,066,667 | 3.00 [2.70, 3.30] |" in decoding
     assert "Versions: rnnjax 1.0, jax 0.10, torch 1.0, flax 1.0, scan 1.0" in text
+
+
+def test_a_lower_median_that_no_ratio_bears_out_is_said(tmp_path):
+    bench_report.add(tmp_path, [row_of(WORK, REFERENCE, 1.0), row_of(WORK, "torch", 1.1, median_ms=9.0)])
+    text = bench_report.in_words(bench_report.read(tmp_path))
+    assert "a peer is ahead of rnnjax in 0.\n" in text
+    assert text.endswith("these come before it too: torch 9 against 10 ms (lstm, T = 5, B = 2, H = 4).")
+
+
+def test_the_index_of_results_says_what_the_rows_say():
+    text = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())
+    rows = bench_report.read(RESULTS / "bench")
+    steps = {mode: rows[rows["mode"] == mode] for mode in ("train", "forward", "decode")}
+    said = []
+    for name, title in (("torch", "PyTorch takes"), ("flax", "flax.nnx"), ("haiku", "haiku"), ("equinox", "equinox")):
+        ratios = steps["train"].loc[steps["train"]["system"] == name, "ratio_to_ours"]
+        said.append(f"{title} {bench_report.geometric_mean(ratios):.2f}")
+    for mode, words in (("train", "the fastest of them in each pair {}"), ("forward", "the fastest peer {} times")):
+        fastest = bench_report.fastest_peers(steps[mode])["ratio_to_ours"]
+        said.append(words.format(f"{bench_report.geometric_mean(fastest):.2f}"))
+    said.append(f"ahead in {(fastest < 1).sum()} of {len(fastest)}")
+    ahead = steps["train"][steps["train"]["system"].map(bench_report.is_peer) & (steps["train"]["ratio_to_ours"] < 1)]
+    assert set(zip(ahead["system"], ahead["cell"], strict=True)) == {("torch", "lstm")}
+    said.append(f"({' and '.join(f'{ratio:.2f}' for ratio in sorted(ahead['ratio_to_ours']))} of our time)")
+    rates = 1000 * steps["decode"]["seq_len"] * steps["decode"]["batch_size"] / steps["decode"]["median_ms"]
+    said += [f"{rate:,.0f}" for rate in rates]
+    long = bench_report.read(RESULTS / "bench_long").query("seq_len == 100000").set_index("system")
+    plain, chunks = long.loc[REFERENCE], long.loc[f"{REFERENCE}:save=chunks"]
+    said.append(f"in {plain.median_ms / 1e3:.1f} s a step and {plain.temporary_mb / 1e3:.1f} GB")
+    said.append(f"in {chunks.median_ms / 1e3:.1f} s and {chunks.temporary_mb / 1e3:.1f} GB")
+    assert [words for words in said if words not in text] == []
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------

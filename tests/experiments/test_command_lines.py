@@ -27,6 +27,8 @@ PROGRAMS = (
     "experiments.seq2seq.main",
     "experiments.start_map.main",
     "experiments.sweep.command",
+    "experiments.sweep.reach",
+    "experiments.sweep.report",
     "experiments.textgen.main",
     "experiments.zoo.cell_table",
     "experiments.zoo.main",
@@ -41,6 +43,8 @@ NEEDED = {
     "experiments.music.main": ["--data-dir", "d"],
     "experiments.seq2seq.main": ["reverse"],
     "experiments.start_map.main": ["a"],
+    "experiments.sweep.reach": ["a"],
+    "experiments.sweep.report": ["a"],
     "experiments.textgen.main": ["train", "--model", "m"],
 }
 RATES, SIZES = ("0", "-0.1", "nan", "inf", "fast"), ("0", "-1", "2.5", "many")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.forecast import ahead, data, main as forecast, program, scores
+from experiments.forecast import ahead, data, main as forecast, plots, program, scores
 from experiments.forecast.baselines import persistence
 from experiments.forecast.network import lstm_keras, make_forecaster, make_pairs
 from experiments.forecast.outcome import Difference
@@ -434,6 +434,25 @@ def test_from_a_file_to_a_results_folder(tmp_path, capsys):
     assert shares["value"].between(0, 1).all()
     assert (out / "README.md").exists()
     assert len(list(out.glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_forecasts_are_drawn_over_dates_where_there_are_some(tmp_path, dated):
+    series = data.airline()
+    y, first = series.y, 96
+    ahead_of = y[first:]
+    nothing = np.full(len(ahead_of), np.nan)
+    named = {"persistence": ahead_of}
+    title = "a preset with a great many settings " * 4
+    drawn = plots.plot(
+        tmp_path / "plot.png", title, series.unit, y, first, ahead_of, (nothing, nothing), named, "interval",
+        dates=series.dates if dated else None,
+    )  # fmt: skip
+    below = drawn.axes[1]
+    ticks = [tick.get_text() for tick in below.get_xticklabels()]
+    assert ("1958" in ticks) == dated
+    assert below.get_xlabel() == ("" if dated else "number of the value")
+    assert max(map(len, drawn.get_suptitle().splitlines())) <= plots.TITLE
 
 
 def test_what_comes_next_with_dates(tmp_path, capsys):

@@ -11,6 +11,7 @@ FIGURES = pd.read_csv(published.FIGURES, keep_default_na=False)
 def write(folder, values, cell="lstm"):
     one = FIGURES[FIGURES.folder == "music"].iloc[0]
     rows = [{"preset": "lstm", "cell": cell, "metric": one.metric, "split": "test", "value": v} for v in values]
+    rows = [{**row, "git_commit": "12e4567", "date": "2026-01-02"} for row in rows]
     (folder / "music").mkdir(exist_ok=True)
     pd.DataFrame(rows).to_csv(folder / "music" / "runs.csv", index=False)
     return one.to_dict()
@@ -18,6 +19,7 @@ def write(folder, values, cell="lstm"):
 
 def test_every_figure_has_its_place_and_names_its_rows():
     assert set(FIGURES.better) <= {"higher", "lower"}
+    assert (FIGURES.checked != "").all()
     assert (FIGURES.published > 0).all()
     assert not FIGURES.duplicated(["folder", "preset", "cell", "metric", "split", "step"]).any()
 
@@ -28,7 +30,8 @@ def test_every_figure_has_its_place_and_names_its_rows():
         ([8.2, 8.21, 8.22], "yes"),
         ([8.2, 8.8, 8.3], "yes, not told apart"),
         ([8.6, 8.61, 8.62], "no"),
-        ([8.2], "yes, one run"),
+        ([8.2, 8.21], "no verdict (n = 2)"),
+        ([8.2], "no verdict (n = 1)"),
         ([None], "not run"),
     ],
 )
@@ -51,22 +54,31 @@ def test_the_page_has_a_line_for_every_figure(tmp_path, capsys):
     assert main.main(["--results", str(tmp_path)]) == 0
     page = (tmp_path / "published.md").read_text()
     assert page.count("| not run |") == len(FIGURES) - 1
+    assert page.count("| [music](music/README.md), 12e4567, 2026-01-02 |") == 1
     assert main.main(["--results", str(tmp_path / "none")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 
 SWEEP = {"what": "adding", "source": "a log", "published": 0.1, "better": "lower", "folder": "lags", "preset": "adding",
-         "cell": "lem", "metric": "test_loss", "split": "test", "step": "", "differs": ""}  # fmt: skip
+         "cell": "lem", "metric": "test_loss", "split": "test", "step": "", "differs": "", "checked": ""}  # fmt: skip
 
 
 def write_sweep(folder):
     (folder / "lags").mkdir()
     runs = [
-        {"trial_id": f"t{i}", "task": "adding", "variant": "lem", "seed": i, "test_loss": 0.01 * (i + 1)}
+        {
+            "trial_id": f"t{i}",
+            "task": "adding",
+            "variant": "lem",
+            "seed": i,
+            "test_loss": 0.01 * (i + 1),
+            "git_commit": "12e4567",
+        }
         for i in range(2)
     ]
     others = [{**runs[0], "trial_id": "other", "variant": "lstm", "test_loss": 9.0}]
     pd.DataFrame(runs + others).to_csv(folder / "lags" / "runs.csv", index=False)
+    (folder / "lags" / "config.json").write_text('{"date": "2026-01-03"}')
     curves = [
         {"trial_id": run["trial_id"], "quantity": quantity, "index": step, "value": 1000.0 / step + run["seed"]}
         for run in runs + others
@@ -82,6 +94,7 @@ def test_a_figure_of_a_sweep_is_a_column_or_a_curve_at_a_step(tmp_path):
     at = SWEEP | {"metric": "validation_loss", "step": "200"}
     assert published.ours(tmp_path, at).tolist() == [5.0, 6.0]
     assert published.line(tmp_path, at)[2] == "validation_loss, test, at step 200"
+    assert published.line(tmp_path, at)[-1] == "[lags](lags/README.md), 12e4567, 2026-01-03"
     with pytest.raises(ValueError, match="no validation_loss of every run at step 150; it has those at 100, 200"):
         published.ours(tmp_path, at | {"step": "150"})
     with pytest.raises(ValueError, match="has no column 'los'"):

@@ -10,7 +10,7 @@ import pytest
 from experiments.shared.cells import build_cell
 from experiments.start_map import KEEPS, LSTM, SWEEP, WRITES, main
 from experiments.start_map.reading import _outline, order, sentence, start_maps, starts
-from experiments.sweep import reach
+from experiments.sweep import reach, reaches
 
 
 def test_the_full_map_has_every_pair_of_biases_on_both_tasks_at_every_lag():
@@ -96,8 +96,8 @@ def test_reach_of_a_folder(tmp_path, capsys):
     assert reach.main([str(tmp_path), "--seeds", "2"]) == 0
     said = capsys.readouterr().out
     assert "not measured: mine on recall, lstm_np forget_bias=3 input_bias=-4 on imdb" in said
-    found = reach.read_reach(tmp_path)
-    assert list(found.columns) == reach.COLUMNS
+    found = reaches.read_reach(tmp_path)
+    assert list(found.columns) == reaches.COLUMNS
     assert len(found) == 4  # two variants, two seeds
     assert found["reach"].between(0, 1).all()
     of = found.groupby("variant")["log10_size"].mean()
@@ -119,21 +119,21 @@ def cells_of(num_families, solved):
 
 
 def test_rank_correlations_are_resampled_by_families():
-    (line,) = reach.judged(cells_of(6, None)).to_dict("records")
+    (line,) = reaches.judged(cells_of(6, None)).to_dict("records")
     assert (line["n"], line["families"]) == (18, 6)
     assert line["reach"] == line["reach_low"] == line["reach_high"] == pytest.approx(1)
     assert line["horizon"] == pytest.approx(-1)
     noisy = np.random.default_rng(0).permutation(18)
-    (line,) = reach.judged(cells_of(6, noisy)).to_dict("records")
+    (line,) = reaches.judged(cells_of(6, noisy)).to_dict("records")
     assert line["reach_low"] < line["reach"] < line["reach_high"]
-    (line,) = reach.judged(cells_of(3, None)).to_dict("records")
+    (line,) = reaches.judged(cells_of(3, None)).to_dict("records")
     assert math.isnan(line["reach_low"])  # three families say nothing of a fourth
-    (line,) = reach.judged(cells_of(6, 1.0)).to_dict("records")
+    (line,) = reaches.judged(cells_of(6, 1.0)).to_dict("records")
     assert math.isnan(line["reach"])  # all solved alike: there is no rank
 
 
 def test_a_table_of_reach_that_is_none_is_named(tmp_path):
-    assert reach.read_reach(tmp_path) is None
+    assert reaches.read_reach(tmp_path) is None
     (tmp_path / "reach.csv").write_text("task,seq_len,variant\nrecall,50,lstm\n")
     with pytest.raises(ValueError, match=r"reach.csv lacks the columns: seed, reach"):
-        reach.read_reach(tmp_path)
+        reaches.read_reach(tmp_path)

@@ -55,9 +55,12 @@ def test_ranking_is_by_what_is_solved_then_by_what_is_left():
     text = zoo_report.ranking_table(ranked, cells)
     assert "| 1 | gru | 50 | 1 of 2 | 5 % | 12 | 2 | 8 | 99 |" in text
     assert "| 3 | elman | 0 | 0 of 2 |" in text
-    assert zoo_report.frontier(ranked) == ["gru", "elman"]
-    ticks = zoo_report.reach_by_cost(ranked).axes[0].get_yticklabels()
-    assert [tick.get_text() for tick in ticks] == ["gru", "lstm", "elman"]
+    points = zoo_report.learnt_by_cost(cells, cost)
+    assert points["learnt"].round(3).to_dict() == {"elman": 0.05, "gru": 0.95, "lstm": 0.8}
+    assert points["longest"].to_dict() == {"elman": 0, "gru": 50, "lstm": 50}
+    assert zoo_report.frontier(points) == ["elman", "gru"]
+    labels = [text.get_text() for text in zoo_report.reach_by_cost(points).axes[0].texts]
+    assert labels == ["elman", "gru"]
 
 
 def test_several_tasks_and_lags_of_which_some_are_missing(tmp_path):
@@ -90,7 +93,14 @@ def test_several_tasks_and_lags_of_which_some_are_missing(tmp_path):
     assert "| far | 150 | 50 | 3 of 4 |" in lines[2]
     assert "| > 150 | 1 |" in lines[2]
     assert "| part | 50 | – | 1 of 1 (3 not run) | 0.5 % |" in lines[5]
-    zoo_report.reach_by_cost(ranked).savefig(tmp_path / "plot.png")
+    points = zoo_report.learnt_by_cost(cells, cost)
+    assert list(points.index) == ["far", "near", "none", "also"]  # part was not run on adding
+    assert list(points["longest"]) == [150, 50, 0, 50]
+    drawn = zoo_report.reach_by_cost(points, ["part"])
+    assert "not shown: part." in drawn.get_supxlabel()
+    drawn.savefig(tmp_path / "plot.png")
+    text = zoo_report.what_it_is(runs, cells)
+    assert text.startswith("1 seed, cells that were run, of 5, on recall at 50: 5; recall at 150: 4; adding at 50: 4")
 
 
 def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
@@ -104,6 +114,8 @@ def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
     cost = zoo_report.costs(runs, path, 1, False, Console(quiet=True))
     assert timed == ["elman", "lstm"]  # which was timed at another size
     assert list(cost["milliseconds"]) == [7.0, 2.5, 7.0]
+    assert list(cost["date"] == "not said") == [False, True, False]
+    assert zoo_report.timed_at(cost).startswith("- Steps timed: commit ")
     assert zoo_report.costs(runs, path, 1, False, Console(quiet=True)).equals(cost)
     assert len(timed) == 2
     zoo_report.costs(runs, path, 1, True, Console(quiet=True))

@@ -1,5 +1,9 @@
-"""Many variants at once: a row each, named at the left, the best at the top, and a value by colour."""
+"""Many variants at once: a row each, named at the left, the best at the top, and a value by colour.
 
+In every map, as in the start map, what is bright is good: much solved, little loss left, a gradient that lasts.
+"""
+
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +14,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-ROW, PANEL = 0.145, 2.5  # inches
+PANEL = 2.5  # inches
+MANY = 40  # rows; panels of more stand side by side, else in lines of at most MOST_PANELS
+MOST_PANELS = 4
 NOTHING = "0.88"  # the grey of what was not measured
-SMALL = {"fontsize": 6, "va": "center"}
+NOT_RUN = "not run"
 
 
 class Panel(NamedTuple):
@@ -26,16 +32,29 @@ class Panel(NamedTuple):
 
 
 def heat_maps(
-    panels: Sequence[Panel], names: Sequence[str], norm: Normalize, x_label: str, label: str, extend: str = "neither"
+    panels: Sequence[Panel],
+    names: Sequence[str],
+    norm: Normalize,
+    x_label: str,
+    label: str,
+    extend: str = "neither",
+    low_is_good: bool = False,
 ) -> Figure:
-    """The panels side by side, with one scale of colours; `label` says what it is."""
-    width = 1.2 + 0.085 * max(map(len, names)) + PANEL * len(panels)
-    figure = Figure(figsize=(max(width, 7.0), 1.9 + ROW * len(names)), layout="constrained")
+    """The panels side by side, with one scale of colours; `label` says what it is. What was not run says so."""
+    num_lines = 1 if len(names) > MANY else math.ceil(len(panels) / MOST_PANELS)
+    num_panels = math.ceil(len(panels) / num_lines)
+    row, small = (0.145, 6) if len(names) > MANY else (0.2, 7)
+    text = {"fontsize": small, "va": "center"}
+    width = 1.2 + 0.016 * (small + 1) * max(map(len, names)) / 1.3 + PANEL * num_panels
+    height = 1.1 + (0.9 + row * len(names)) * num_lines
+    figure = Figure(figsize=(max(width, 7.0), max(height, 3.6)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    colours = colormaps["viridis"].with_extremes(bad=NOTHING)
+    axes = figure.subplots(num_lines, num_panels, squeeze=False, sharey=True)
+    colours = colormaps["viridis_r" if low_is_good else "viridis"].with_extremes(bad=NOTHING)
     image = None
-    for axis, panel in zip(axes, panels, strict=True):
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes.flat, panels, strict=False):
         named = any(isinstance(x, str) for x in panel.x)
         x = np.arange(len(panel.x), dtype=float) if named else np.asarray(panel.x, float)
         shown = np.clip(panel.values, norm.vmin, norm.vmax)
@@ -46,15 +65,24 @@ def heat_maps(
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         axis.set_title(panel.title, fontsize=9)
         axis.set_xlabel(x_label, fontsize=9)
-        for row, texts in enumerate(panel.texts or ()):
-            for column, text in enumerate(texts):
-                colour = "white" if norm(shown[row, column]) < 0.6 else "black"
-                axis.text(x[column], row, text, color=colour, ha="center", **SMALL)
-        for row, note in enumerate(panel.notes or ()):
-            axis.text(1.02, row, note, transform=axis.get_yaxis_transform(), **SMALL)
-    axes[0].set_yticks(np.arange(len(names)), [name.replace("$", r"\$") for name in names], fontsize=7)
-    axes[0].invert_yaxis()
-    figure.colorbar(image, ax=axes, label=label, extend=extend, shrink=min(1.0, 6 / figure.get_figheight()), pad=0.02)
+        for place, texts in enumerate(panel.texts or ()):
+            for column, words in enumerate(texts):
+                dark = (norm(shown[place, column]) < 0.6) != low_is_good
+                colour = "0.4" if np.isnan(shown[place, column]) else "white" if dark else "black"
+                axis.text(x[column], place, words, color=colour, ha="center", **text)
+        for place, note in enumerate(panel.notes or ()):
+            axis.text(1.02, place, note, transform=axis.get_yaxis_transform(), **text)
+        for place in np.flatnonzero(np.isnan(shown).all(axis=1)) if panel.texts is None else ():
+            axis.text(0.5, place, NOT_RUN, transform=axis.get_yaxis_transform(), color="0.4", ha="center", **text)
+    labels = [name.replace("$", r"\$") for name in names]
+    axes[0, 0].set_yticks(np.arange(len(names)), labels)  # all panels share them
+    for axis in axes[:, 0]:
+        axis.tick_params(axis="y", labelsize=small + 1)
+    axes[0, 0].invert_yaxis()
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=min(1.0, 5 / figure.get_figheight()), pad=0.02)
+    bar.set_label(label, fontsize=9)
+    if low_is_good:
+        bar.ax.invert_yaxis()  # what is good is at the top of every scale
     return figure
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from experiments.shared.numbers import horizon_text
-from experiments.sweep.plots.heat_maps import Panel, heat_maps
+from experiments.shared.numbers import horizon_text, wilson
+from experiments.sweep.plots.heat_maps import NOT_RUN, Panel, heat_maps
 from experiments.sweep.plots.panels import NORMS, bands_of, plain_text, seeds_text, set_title
 from experiments.sweep.tables.ranking import pairs, ranking
 from experiments.sweep.tables.table import best_rows, summary
@@ -25,9 +25,9 @@ def success_map(runs: pd.DataFrame, title="") -> Figure:
         here = cells[cells["task"] == task].set_index(["variant", "seq_len"])
         lags = [lag for name, lag in pairs(cells) if name == task]
         wide = lambda values: values.unstack().reindex(index=names, columns=lags)
-        counts = wide(here["solved"].astype(str) + "/" + here["n"].astype(str)).fillna("")
+        counts = wide(here["solved"].astype(str) + "/" + here["n"].astype(str)).fillna(NOT_RUN)
         accuracy = wide(here["test_accuracy"].astype(float))
-        percents = accuracy.map(lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %")
+        percents = accuracy.map(lambda value: NOT_RUN if math.isnan(value) else f"{100 * value:.0f} %")
         seeds = seeds_text(rows[rows["task"] == task])
         for what, values, texts in (
             ("seeds solved", wide(here["solved"] / here["n"]), counts),
@@ -35,8 +35,8 @@ def success_map(runs: pd.DataFrame, title="") -> Figure:
         ):
             shown = values.to_numpy(float), list(map(str, lags)), texts.to_numpy().tolist()
             panels.append(Panel(f"{task}\n{what}  ({seeds})", *shown))
-    figure = heat_maps(panels, list(map(plain_text, names)), Normalize(0, 1), "lag T", "share")
-    set_title(figure, title, "seeds solved and test accuracy", _BEST, rows)
+    figure = heat_maps(panels, list(map(plain_text, names)), Normalize(0, 1), "lag T", "share (bright is good)")
+    set_title(figure, title, "seeds solved and test accuracy", "; ".join([_BEST, *_intervals(cells)]), rows)
     return figure
 
 
@@ -53,9 +53,9 @@ def learning_map(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure |
         here = rows[(rows["task"] == task) & (rows["seq_len"] == lag)]
         values, steps = _by_variant(bands[(bands["task"] == task) & (bands["seq_len"] == lag)], names, np.inf)
         panels.append(Panel(f"{task}, T = {lag}\n({seeds_text(here)})", values / here["chance_loss"].iloc[0], steps))
-    label = "validation loss as a share of chance (lower is better)"
+    label = "validation loss / chance (bright is good)"
     norm = LogNorm(LOWEST_LEFT, 1)
-    figure = heat_maps(panels, list(map(plain_text, names)), norm, "training step", label, extend="both")
+    figure = heat_maps(panels, list(map(plain_text, names)), norm, "training step", label, "both", low_is_good=True)
     set_title(figure, title, "validation loss while training", f"median over seeds; {_BEST}", rows)
     return figure
 
@@ -84,11 +84,21 @@ def norm_map(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | Non
             )
     every = np.concatenate([panel.values.ravel() for panel in panels])
     norm = Normalize(*np.quantile(every[np.isfinite(every)], [0.02, 0.98])) if np.isfinite(every).any() else Normalize()
-    label = "log10 of the gradient norm"
+    label = "log10 of the gradient norm (bright: it lasts)"
     figure = heat_maps(panels, list(map(plain_text, names)), norm, "lag k = T - t", label, extend="both")
     how = f"median over seeds; {_BEST}; at the right of each row the gradient horizon in steps"
     set_title(figure, title, "gradient norm by lag", how, rows)
     return figure
+
+
+def _intervals(cells: pd.DataFrame) -> list[str]:
+    """What none and all of n seeds say of the share, where n is the same in every cell."""
+    if cells["n"].nunique() > 1:
+        return []
+    n = int(cells["n"].iloc[0])
+    return [
+        f"95 % (Wilson) of 0/{n}: 0 to {100 * wilson(0, n)[1]:.0f} %, of {n}/{n}: {100 * wilson(n, n)[0]:.0f} to 100 %"
+    ]
 
 
 def _by_variant(bands: pd.DataFrame, names, lost: float) -> tuple[np.ndarray, np.ndarray]:

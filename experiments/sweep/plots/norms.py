@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.shared.looks import style
 from experiments.shared.numbers import horizon_text
-from experiments.sweep.plots.panels import NORMS, THIN, bands_of, make_figure, plain_text, seeds_text, set_title
+from experiments.sweep.plots.panels import FAINT, NORMS, THIN, bands_of, make_figure, plain_text, seeds_text, set_title
 from experiments.sweep.tables.table import best_rows, summary
 
 LOWEST_LOG10 = -32  # a gradient norm below 1e-30 is no longer counted in gradient_horizon
@@ -26,7 +26,7 @@ def gradient_norm_by_lag(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> 
     rows_of_legend = max(rows.groupby("task")["variant"].nunique())
     height = max(3.0, 0.19 * rows_of_legend + 0.9)
     figure = make_figure(4.0 * len(bands) + 3.6, height * len(tasks), {})
-    set_title(figure, title, "gradient norm by lag", "median over seeds", rows)
+    set_title(figure, title, "gradient norm by lag", "median and range over seeds", rows)
     axes = figure.subplots(len(tasks), len(bands), squeeze=False, sharey="row")
     for line, task in zip(axes, tasks, strict=True):
         here = rows[rows["task"] == task]
@@ -38,7 +38,7 @@ def gradient_norm_by_lag(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> 
             _norms(axis, band[band["task"] == task], drawn, "-" if solid else (0, (3, 1)))
         lowest = min(axis.dataLim.y0 for axis in line)
         if lowest < LOWEST_LOG10:
-            line[0].set_ylim(bottom=LOWEST_LOG10)
+            line[0].set_ylim(LOWEST_LOG10, max(axis.dataLim.y1 for axis in line) + 1)
         _horizons(line[-1], cells.loc[task], here, drawn, trained="log10_gradient_norm_trained" in bands)
     figure.supxlabel("lag k = T - t  (steps back from the end)", fontsize=10)
     figure.supylabel("log10 of the gradient norm", fontsize=10)
@@ -50,6 +50,8 @@ def _norms(axis, band: pd.DataFrame, drawn, line) -> None:
         every = max(1, len(values) // 5)
         look = {**drawn[name], "linestyle": line, "markevery": (i * every // len(drawn), every)}
         axis.plot(values["index"], values["middle"], **look, **THIN)
+        low = values["low"].clip(lower=LOWEST_LOG10)
+        axis.fill_between(values["index"], low, values["high"], color=look["color"], **FAINT)
     axis.grid(color="0.92", linewidth=0.7)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 

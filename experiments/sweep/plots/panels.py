@@ -86,7 +86,9 @@ def add_legend(figure: Figure, drawn, extra=None) -> None:
 def set_title(figure: Figure, title: str, what: str, how: str, rows: pd.DataFrame) -> None:
     first = f"{title}: {what}" if title else what
     width = int(figure.get_figwidth() / 0.085)  # characters
-    second = "\n".join(textwrap.wrap("; ".join(filter(None, [how, sizes(rows)])), width))
+    words = "; ".join(filter(None, [how, sizes(rows)]))
+    num_lines = math.ceil(len(words) / width)
+    second = textwrap.fill(words, min(width, len(words) // num_lines + 12))  # lines of about one length
     figure.suptitle(f"{plain_text(first)}\n{second}", fontsize=11)
 
 

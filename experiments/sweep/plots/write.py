@@ -1,8 +1,8 @@
 """The three plots of a sweep: learning curves, success by lag, gradient norm by lag.
 
 Each function returns a matplotlib Figure; write_plots saves them as PNG. A variant has the same colour, line and
-marker in all of them: eight colours that colour-blind readers can tell apart, then again with another line and marker.
-Where a sweep has more than MOST_LINES variants, each of the three is a heat map with a named row a variant.
+marker in all of them: eight colours that colour-blind readers can tell apart. Where a sweep has more than MOST_LINES
+variants, each of the three is a heat map with a named row a variant.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from experiments.sweep.plots.panels import NORMS
 from experiments.sweep.plots.success import success_by_lag
 from experiments.sweep.tables.table import best_rows
 
-MOST_LINES = 16  # with more variants, lines cannot be told apart
+MOST_LINES = 8  # colours that can be told apart; with more variants, lines cannot
 QUANTITIES = ["validation_loss", *NORMS]
 
 

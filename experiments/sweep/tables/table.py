@@ -175,8 +175,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     `solved` of `n` seeds, its share with a 95 % Wilson interval in `solved_low`, `solved_high`; `test_loss` is the
     median, with `_min` and `_max`; `test_accuracy` the mean, with a 95 % bootstrap interval in `_low`, `_high`;
     `steps_to_solve` the Kaplan-Meier median, infinite where half of the seeds did not solve in time; gradient horizons
-    are medians in which a censored one (it lies beyond seq_len) is infinite. Tasks and variants stand in the order of
-    the runs, lags ascending.
+    are medians in which a censored one (it lies beyond seq_len) is infinite; `trial_id` is that of the first run. Tasks
+    and variants stand in the order of the runs, lags ascending.
     """
     rows = best_rows(runs)
     order = {name: {value: i for i, value in enumerate(name_sizes(tidy(runs))[name].unique())} for name in KEYS}
@@ -214,6 +214,7 @@ def _summarise(rows: pd.DataFrame) -> dict:
         **{name: rows[name].iloc[0] for name in constant},
         "diverged": int(diverged(rows).sum()),
         "run_seconds": rows["run_seconds"].sum(),
+        "trial_id": rows["trial_id"].iloc[0] if "trial_id" in rows else "",
     }
 
 
@@ -260,10 +261,9 @@ def markdown_table(cells: pd.DataFrame, metric="test_loss") -> str:
         show = percent if chosen == "test_accuracy" else figure
         lines.append(["*chance*", *(f"*{show(chance[lag])}*" for lag in lags)])
         counts = ", ".join(map(str, sorted(rows["n"].unique())))
-        parts.append(
-            f"### {task}\n\nSeeds solved / n (n = {counts}) {PENDING} {METRICS[chosen]} over them; best in bold.\n\n"
-            + markdown([f"{task}, lag T =", *map(str, lags)], lines)
-        )
+        lone = f" {PENDING} alone: not run." if len(texts) < rows["variant"].nunique() * len(lags) else ""
+        legend = f"Seeds solved / n (n = {counts}) {PENDING} {METRICS[chosen]} over them; best in bold.{lone}"
+        parts.append(f"### {task}\n\n{legend}\n\n" + markdown([f"{task}, lag T =", *map(str, lags)], lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -284,7 +284,7 @@ def detail_table(cells: pd.DataFrame) -> str:
     header = ["task", "T", "variant", "n", "solved [95 %]", "diverged", "median test loss [min, max]", "chance loss"]
     header += ["mean test accuracy [95 %]", "chance accuracy", "median steps to solve", "learning rate"]
     others = [name for name in SETTINGS if name != "learning_rate" and name in cells and cells[name].nunique() > 1]
-    header += [*others, "gradient horizon", "after training", "parameters"]
+    header += [*others, "gradient horizon", "after training", "parameters", "a row of it"]
     lines = [
         [
             *(row.task, row.seq_len, row.variant, row.n),
@@ -300,6 +300,7 @@ def detail_table(cells: pd.DataFrame) -> str:
             horizon_text(row.gradient_horizon, row.seq_len),
             horizon_text(row.gradient_horizon_trained, row.seq_len),
             "–" if pd.isna(row.num_params) else f"{row.num_params:,.0f}",
+            f"`{row.trial_id}`" if row.trial_id else "–",
         ]
         for row in cells.itertuples()
     ]

@@ -97,13 +97,32 @@ def test_many_variants_are_heat_maps_the_best_at_the_top():
     assert order.index("cell3") > order.index("cell1") - 1  # half of its tasks are missing
     texts = [text.get_text() for text in success.axes[0].texts]
     assert texts[:2] == ["1/1", "1/1"]
-    assert "" in texts  # what was not run
+    assert texts[order.index("cell3") * 2] == "not run"
     at_start, trained, *_ = plots.norm_map(runs, curves).axes
     values = at_start.collections[0].get_array()
     assert values.mask[order.index("cell3")].all()
     assert values.mask.sum() == values.shape[1]
     assert not trained.collections[0].get_array().mask[order.index("cell4")].any()  # lost is not missing
     assert [text.get_text() for text in at_start.texts][order.index("cell1")] == "> 40"
+
+
+def test_what_is_good_is_bright_and_at_the_top_of_every_scale():
+    runs, curves = make(plots.MOST_LINES + 1, lags=(20, 40), seeds=1)
+    for figure, good in ((plots.success_map(runs), 1.0), (plots.learning_map(runs, curves), 1e-3)):
+        *panels, bar = figure.axes
+        image = panels[0].collections[0]
+        assert sum(image.to_rgba(good)[:3]) > sum(image.to_rgba(1.0 if good < 1 else 0.0)[:3])
+        assert bar.get_ylim()[1] == pytest.approx(good)
+
+
+def test_gradients_by_lag_have_bands_over_seeds():
+    runs, curves = make(2, ("recall",), (20,), seeds=3)
+    curves.loc[curves["trial_id"].isin(runs.loc[runs["seed"] == 2, "trial_id"]), "value"] -= 1
+    first = plots.gradient_norm_by_lag(runs, curves).axes[0]
+    (low, high) = (band.get_paths()[0].get_extents().get_points()[:, 1] for band in first.collections[:2])
+    assert len(first.collections) == 2
+    assert low[1] - low[0] > 1
+    assert high[1] - high[0] > 1
 
 
 def test_a_line_ends_where_half_the_seeds_are_lost():

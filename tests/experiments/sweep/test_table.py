@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from experiments.shared.numbers import bootstrap, horizon_text, wilson
-from experiments.sweep.report import report, write_report
+from experiments.sweep.page import report
+from experiments.sweep.report import write_report
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.tables.table import (
     best_rows,
