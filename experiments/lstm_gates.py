@@ -61,7 +61,7 @@ def full_axes() -> dict:
     return {
         "seq_len": (50, 100, 300),
         "cell": (*(bundle for cell in CELLS for bundle in of_cell(cell)), *larger),
-        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
         "seed": range(5),
     }
 
