@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.shared.numbers import figure, rough
+from experiments.shared.numbers import facts, figure, rough
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
 from experiments.sweep.spec import sweep_from
@@ -141,7 +141,7 @@ def made_with(runs: pd.DataFrame, date="") -> str:
         else "",
         "Sequences": counts(runs),
     }
-    return "\n".join(f"- {label}: {text}" for label, text in lines.items() if text)
+    return facts(lines)
 
 
 def counts(runs: pd.DataFrame) -> str:
