@@ -29,7 +29,8 @@ NEEDED = [*KEYS, "trial_id", "seed", "validation_loss", *METRICS, "chance_loss",
 CAPTIONS = {
     "success_by_lag.png": "Share of seeds that solve the task, by lag.",
     "learning_curves.png": "Validation loss while training, at each variant's chosen setting.",
-    "gradient_norm_by_lag.png": "Norm of the gradient by the carry k steps back, at each task's longest lag.",
+    "gradient_norm_by_lag.png": "Norm of the gradient by the carry k steps back, at each task's longest lag (of those "
+    "that at least half of the variants were run at).",
 }
 
 
