@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.advice import ADVICE, BASE, PLOT, SWEEP
 from experiments.advice.options import Options
 from experiments.shared.cells import variant
-from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.numbers import facts, figure, markdown, mean_interval
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.sweep.adjust import key_and_value
@@ -81,13 +81,9 @@ def write_verdicts(folder: Path) -> Path:
     table = verdicts(runs)
     plot(table, folder / PLOT)
     config = json.loads((folder / "config.json").read_text())
-    made = "\n".join(
-        [f"- Date: {config['date']}"]
-        + [
-            f"- {label}: {', '.join(map(str, runs[column].unique()))}"
-            for label, column in (("Commit", "git_commit"), ("Device", "device"), ("JAX", "jax_version"))
-        ]
-    )
+    columns = {"Commit": "git_commit", "Device": "device", "JAX": "jax_version"}
+    values = {label: ", ".join(map(str, runs[column].unique())) for label, column in columns.items()}
+    made = facts({"Date": config["date"], **values})
     parts = ["# Advice on training recurrent networks, tested", SWEEP.question, SWEEP.expects]
     parts += [f"```\n{config['command']}\n```", made]
     for task, rows in table.groupby("task", sort=False):

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from experiments.bench.systems import SYSTEMS, parse_system
 from experiments.bench.work import BASELINE, GATES, REFERENCE, Work
 from experiments.shared.looks import style
-from experiments.shared.numbers import figure, markdown
+from experiments.shared.numbers import facts, figure, markdown
 
 ROWS, SWEEP, PLOT = "bench.csv", "sweep.csv", "ratios.png"
 WORK = list(Work._fields)
@@ -132,7 +132,7 @@ def made_with(rows: pd.DataFrame) -> str:
     versions = dict.fromkeys(one for text in rows["versions"] for one in text.split(", "))
     lines = {"Machine": rows["machine"], "Python": rows["python"], "Versions": versions, "Rounds": rows["rounds"]}
     lines |= {"Date": rows["date"], "Commit": rows["git_commit"]}
-    return "\n".join(f"- {label}: {', '.join(map(str, dict.fromkeys(values)))}" for label, values in lines.items())
+    return facts({label: ", ".join(map(str, dict.fromkeys(values))) for label, values in lines.items()})
 
 
 def in_short(steps: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,7 +28,13 @@ from rnnjax.files import write_whole
 
 CURVES = "curves.csv"  # one row per preset, seed, epoch and quantity
 FALL = 0.05  # of validation accuracy, that is reported
-RING = {"marker": "o", "linestyle": "none", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+RING: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "markersize": 9,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+}
 TEXT = """Texts in, one class out. Presets with the name of a published system have its sizes, data and number of
 epochs; those that end in "-best" have the same sizes and data, and free choice of the rest. Where a preset has a
 validation set, it chose the epoch; otherwise the last one counts. The test set chooses nothing. What follows a preset's

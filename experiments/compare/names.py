@@ -25,7 +25,8 @@ def with_one_name(tables: Tables, match: Sequence[str]) -> tuple[Tables, list[st
         for name in _cells(table):
             if digest := computed(name.replace(" ", ":")):
                 alike.setdefault(digest, {}).setdefault(folder, []).append(name)
-    names, said = {}, []
+    names: dict[str, str] = {}
+    said = []
     for of_folder in alike.values():
         different = list(dict.fromkeys(name for some in of_folder.values() for name in some))
         if len(different) > 1 and all(len(some) == 1 for some in of_folder.values()):

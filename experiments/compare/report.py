@@ -250,11 +250,14 @@ def all_records(folders: Sequence[Path], match: Sequence[str]) -> tuple[pd.DataF
 
     Of a sweep, those of each cell's chosen setting, sizes that vary in the variant.
     """
-    tables = {str(folder): read_records(folder) if is_program(folder) else read_runs(folder) for folder in folders}
+    labels = {f"{folder}{' again' * folders[:place].count(folder)}": folder for place, folder in enumerate(folders)}
+    tables = {
+        label: read_records(folder) if is_program(folder) else read_runs(folder) for label, folder in labels.items()
+    }
     tables, said = with_one_name(tables, match)
     parts = [
-        (rows if is_program(folder) else whole(of_sweep(best_rows(rows), Path(folder)))).assign(folder=folder)
-        for folder, rows in tables.items()
+        (rows if is_program(labels[label]) else whole(of_sweep(best_rows(rows), labels[label]))).assign(folder=label)
+        for label, rows in tables.items()
     ]
     return pd.concat(parts, ignore_index=True), said
 
@@ -267,10 +270,11 @@ def run(console: Console, options: Options) -> None:
         out.write_text(beside_report(*all_records(folders, options.match)), encoding="utf-8")
         console.print(f"Written to {out.resolve()}", markup=False)
         return
-    a, b, said = read_pair(*folders, options.match)
+    folder_a, folder_b = folders
+    a, b, said = read_pair(folder_a, folder_b, options.match)
     differences = compare(a, b)
     remarks = [*said, *notes(a, b, differences)]
-    out.write_text(compare_report(differences, remarks, *folders), encoding="utf-8")
+    out.write_text(compare_report(differences, remarks, folder_a, folder_b), encoding="utf-8")
     for table in compare_tables(differences):
         console.print(table)
     for remark in remarks:

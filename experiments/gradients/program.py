@@ -27,6 +27,7 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     cells = list(dict.fromkeys(options.cells))
     for text in cells:
         build_cell(text, setting.hidden_size, setting.num_steps)
+    source = provenance("experiments.gradients", argv)  # of the code that runs, before files of its own differ
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
     devices = jax.devices()
@@ -43,7 +44,6 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     rows = rows_of(found, setting)
     with adding_to(folder):
         plots = write_page(folder, found, setting)
-        source = provenance("experiments.gradients", argv)
         write_whole(folder / "gradients.csv", lambda path: rows.to_csv(path, index=False, float_format="%.5g"))
         write_whole(folder / "README.md", readme(found, setting, source, plots))
     table = Table(*HEADER[:SHOWN])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.gradients.measure import BEFORE, INPUT_SIZE, NUM_SPECTRA, Measured, OfCell, Setting
 from experiments.shared.cells import variant
-from experiments.shared.numbers import figure, horizon_text, markdown
+from experiments.shared.numbers import facts, figure, horizon_text, markdown
 from rnnjax.gradients import (
     Derivatives,
     HorizonInterval,
@@ -278,7 +278,7 @@ def readme(found: Mapping[str, OfCell], setting: Setting, source: Mapping[str, s
         "# How far the gradient travels",
         *summary_lines(found, setting),
         f"```\n{source['command']}\n```",
-        "\n".join(f"- {label}: {value}" for label, value in made.items()),
+        facts(made),
         markdown(HEADER, table_of(found, setting)),
         "Horizons in steps (-1 / growth rate; '> T' where it lies beyond the sequence, 'grows' where the gradient "
         "gains more than a factor e over it), with 95 % intervals over seeds by Student's t on the rates. Reach, on "

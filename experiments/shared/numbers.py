@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,11 @@ def markdown(header, rows) -> str:
     """A Markdown table of texts. A bar within a text is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |" for line in lines)
+
+
+def facts(known: Mapping[str, object]) -> str:
+    """What a page says of where it comes from, a line each: '- Commit: 12e4567'. What is empty is left out."""
+    return "\n".join(f"- {label}: {value}" for label, value in known.items() if value not in (None, ""))
 
 
 def mean_interval(values: np.ndarray, yes_or_no: bool = False) -> tuple[float, float, float]:

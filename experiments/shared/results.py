@@ -17,7 +17,7 @@ import pandas as pd
 
 from experiments.shared.again import OUT, again_table
 from experiments.shared.csv_rows import put_aside, told
-from experiments.shared.numbers import figure, markdown, mean_interval
+from experiments.shared.numbers import facts, figure, markdown, mean_interval
 from experiments.shared.one_writer import one_writer
 from experiments.shared.recorded import RUN, TEXT, WHAT, read_recorded
 from rnnjax.files import write_whole
@@ -116,9 +116,7 @@ def report(
 def made_with(runs: pd.DataFrame) -> str:
     """Date, commit and device, as the rows have them."""
     names = {"date": "Date", "git_commit": "Commit", "device": "Device"}
-    return "\n".join(
-        f"- {label}: {', '.join(runs[name].dropna().unique())}" for name, label in names.items() if name in runs
-    )
+    return facts({label: ", ".join(runs[name].dropna().unique()) for name, label in names.items() if name in runs})
 
 
 def table(runs: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.shared.numbers import figure, rough
+from experiments.shared.numbers import facts, figure, rough
 from experiments.sweep.plots.panels import sizes
 from experiments.sweep.plots.write import QUANTITIES, write_plots
 from experiments.sweep.spec import sweep_from
@@ -29,7 +29,8 @@ NEEDED = [*KEYS, "trial_id", "seed", "validation_loss", *METRICS, "chance_loss",
 CAPTIONS = {
     "success_by_lag.png": "Share of seeds that solve the task, by lag.",
     "learning_curves.png": "Validation loss while training, at each variant's chosen setting.",
-    "gradient_norm_by_lag.png": "Norm of the gradient by the carry k steps back, at each task's longest lag.",
+    "gradient_norm_by_lag.png": "Norm of the gradient by the carry k steps back, at each task's longest lag (of those "
+    "that at least half of the variants were run at).",
 }
 
 
@@ -141,7 +142,7 @@ def made_with(runs: pd.DataFrame, date="") -> str:
         else "",
         "Sequences": counts(runs),
     }
-    return "\n".join(f"- {label}: {text}" for label, text in lines.items() if text)
+    return facts(lines)
 
 
 def counts(runs: pd.DataFrame) -> str:

@@ -72,7 +72,7 @@ def heat_maps(
                 axis.text(x[column], place, words, color=colour, ha="center", **text)
         for place, note in enumerate(panel.notes or ()):
             axis.text(1.02, place, note, transform=axis.get_yaxis_transform(), **text)
-        for place in np.flatnonzero(np.isnan(shown).all(axis=1)) if panel.texts is None else ():
+        for place in np.flatnonzero(np.isnan(shown).all(axis=1)).tolist() if panel.texts is None else ():
             axis.text(0.5, place, NOT_RUN, transform=axis.get_yaxis_transform(), color="0.4", ha="center", **text)
     labels = [name.replace("$", r"\$") for name in names]
     axes[0, 0].set_yticks(np.arange(len(names)), labels)  # all panels share them

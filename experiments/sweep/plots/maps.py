@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.shared.numbers import horizon_text, wilson
 from experiments.sweep.plots.heat_maps import NOT_RUN, Panel, heat_maps
-from experiments.sweep.plots.panels import NORMS, bands_of, plain_text, seeds_text, set_title
+from experiments.sweep.plots.panels import NORMS, at_longest_lag, bands_of, plain_text, seeds_text, set_title
 from experiments.sweep.tables.ranking import pairs, ranking
 from experiments.sweep.tables.table import best_rows, summary
 
@@ -64,7 +64,7 @@ def norm_map(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | Non
     """log10 of the gradient norm by lag at each task's longest lag, with the gradient horizon beside each row."""
     rows = best_rows(runs)
     names = list(ranking(summary(runs)).index)
-    rows = rows[rows["seq_len"] == rows.groupby("task")["seq_len"].transform("max")]
+    rows = at_longest_lag(rows)
     bands = {quantity: band for quantity in NORMS if not (band := bands_of(rows, curves, quantity)).empty}
     if not bands:
         return None

@@ -7,7 +7,17 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.shared.looks import style
 from experiments.shared.numbers import horizon_text
-from experiments.sweep.plots.panels import FAINT, NORMS, THIN, bands_of, make_figure, plain_text, seeds_text, set_title
+from experiments.sweep.plots.panels import (
+    FAINT,
+    NORMS,
+    THIN,
+    at_longest_lag,
+    bands_of,
+    make_figure,
+    plain_text,
+    seeds_text,
+    set_title,
+)
 from experiments.sweep.tables.table import best_rows, summary
 
 LOWEST_LOG10 = -32  # a gradient norm below 1e-30 is no longer counted in gradient_horizon
@@ -16,7 +26,7 @@ LOWEST_LOG10 = -32  # a gradient norm below 1e-30 is no longer counted in gradie
 def gradient_norm_by_lag(runs: pd.DataFrame, curves: pd.DataFrame, title="") -> Figure | None:
     """log10 of the gradient norm by lag at each task's longest lag: at initialisation solid, after training dashed."""
     rows = best_rows(runs)
-    rows = rows[rows["seq_len"] == rows.groupby("task")["seq_len"].transform("max")]
+    rows = at_longest_lag(rows)
     bands = {quantity: band for quantity in NORMS if not (band := bands_of(rows, curves, quantity)).empty}
     if not bands:
         return None

@@ -47,6 +47,15 @@ FAINT = {"alpha": 0.15, "linewidth": 0}
 LARGE = 1e30  # where a range that has no upper end is drawn to
 
 
+def at_longest_lag(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows at each task's longest lag, of those at which at least half of its variants were run."""
+    counts = rows.groupby(["task", "seq_len"])["variant"].nunique()
+    most = rows.groupby("task")["variant"].nunique()
+    lags = {task: max(lag for (of, lag), count in counts.items() if of == task and 2 * count >= most[task])
+            for task in most.index}  # fmt: skip
+    return rows[rows["seq_len"] == rows["task"].map(lags)]
+
+
 def panels_of(rows: pd.DataFrame) -> np.ndarray:
     """(task, lag) of each panel: tasks by lags, or one line of tasks where each has one lag."""
     lags = {task: sorted(rows.loc[rows["task"] == task, "seq_len"].unique()) for task in rows["task"].unique()}

@@ -115,6 +115,13 @@ def test_what_is_good_is_bright_and_at_the_top_of_every_scale():
         assert bar.get_ylim()[1] == pytest.approx(good)
 
 
+def test_a_lag_that_few_were_run_at_is_not_the_one_that_is_drawn():
+    runs, curves = make(5, ("recall", "adding"), (20, 40), seeds=1)
+    few = runs[(runs["task"] == "adding") | (runs["seq_len"] == 20) | runs["variant"].isin(["cell0", "cell1"])]
+    titles = [axis.get_title() for axis in plots.gradient_norm_by_lag(few, curves).axes]
+    assert [title.split(",")[1] for title in titles] == [" T = 20"] * 2 + [" T = 40"] * 2
+
+
 def test_gradients_by_lag_have_bands_over_seeds():
     runs, curves = make(2, ("recall",), (20,), seeds=3)
     curves.loc[curves["trial_id"].isin(runs.loc[runs["seed"] == 2, "trial_id"]), "value"] -= 1
