@@ -1,0 +1,231 @@
+"""The sweep on a Ray cluster of two nodes on this machine: what is lost comes back, and the table is the same."""
+
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.shared.provenance import command
+from experiments.sweep import cluster
+from tests.experiments.sweep.processes import ROOT, SIZES, here, output, runs_of, start, until
+
+OF_A_RUN = ["compile_seconds", "run_seconds", "git_commit", "num_devices"]
+# Other widths round otherwise: of two cores and of one, after a dozen steps.
+LOSSES = ["train_loss", "validation_loss", "test_loss", "gradient_horizon", "gradient_horizon_trained"]
+FOUR = [*SIZES, "--axis", "seq_len=3,4", "cell=elman", "optimizer=adam,sgd", "learning_rate=0.01", "--seeds", "2"]
+CELLS = """
+import sys
+from rnnjax import elman, gru
+
+def mine(hidden_size, *, bias=0.0):
+    return elman(hidden_size, bias=bias)
+
+def broken(hidden_size):
+    if "experiments.sweep.main" not in sys.modules:  # which the driver alone imports
+        with open({tries!r}, "a") as file:
+            file.write("x")
+        raise RuntimeError("this cell only pretends")
+    return gru(hidden_size)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory):
+    """(cluster, its second node, cache of programs): nodes of one core each, the driver's and one to lose."""
+    pytest.importorskip("ray")
+    cache = tmp_path_factory.mktemp("cache")
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    size = {"num_cpus": 1, "object_store_memory": cluster.OBJECTS_BYTES}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Ray's own code
+        from ray.cluster_utils import Cluster
+
+        for name, value in {**settings, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+            patch.setenv(name, value)
+        nodes = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+        try:
+            yield nodes, nodes.add_node(**size), cache
+        finally:
+            nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of four groups run without Ray."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "results"
+    process = start(FOUR, folder, cache=tmp_path_factory.mktemp("cache"))
+    _, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    return folder
+
+
+def same(folder, expected) -> None:
+    """The tables agree: the trials, in their order, all settings and verdicts; losses as far as rounding allows."""
+    runs, wanted = runs_of(folder), runs_of(expected)
+    assert runs.trial_id.is_unique
+    wanted = wanted.set_index("trial_id").loc[runs.trial_id].reset_index()
+    assert len(runs) == len(wanted) == len(runs_of(expected))
+    exact = [name for name in wanted if name not in OF_A_RUN + LOSSES]
+    pd.testing.assert_frame_equal(runs[exact], wanted[exact], check_exact=True)
+    for name in LOSSES:
+        np.testing.assert_allclose(runs[name], wanted[name], rtol=1e-5, err_msg=name)
+    sizes = [
+        pd.read_parquet(path / "curves.parquet").groupby(["trial_id", "quantity"]).size() for path in (folder, expected)
+    ]
+    pd.testing.assert_series_equal(*sizes)
+    assert not (folder / "checkpoints").exists()
+
+
+def told(printed: str) -> list[tuple[str, int, bool, str]]:
+    """(cell, step, finished, node) of every line in which the driver tells of a group."""
+    found = re.findall(r"^at both (\S+) (\d+) (\w+) (.*)$", printed, re.MULTILINE)
+    return [(cell, int(step), finished == "True", node) for cell, step, finished, node in found]
+
+
+@pytest.mark.slow
+def test_one_machine_gives_the_table_of_none(undisturbed, tmp_path):
+    pytest.importorskip("ray")
+    process = start([*FOUR, "--ray", "--cpus-per-group", "1"], tmp_path / "results", cache=tmp_path)
+    printed, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    assert "8 of 8 runs" in printed
+    same(tmp_path / "results", undisturbed)
+    assert "--ray" not in (tmp_path / "results" / "config.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_driver_killed_and_started_again_ends_with_the_same_table(two_nodes, undisturbed, tmp_path):
+    nodes, _, cache = two_nodes
+    command = [*FOUR, "--ray", nodes.address]
+    process = start(command, tmp_path / "results", driver=True, cache=cache)
+    until(process, "^at both elman 12 True")
+    process.kill()
+    output(process)
+    first = runs_of(tmp_path / "results")
+    assert 2 <= len(first) < 8
+
+    process = start(command, tmp_path / "results", driver=True, cache=cache)
+    printed, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    assert f"8 trials, {len(first)} of them finished already" in printed
+    assert sum(finished for _, _, finished, _ in told(printed)) == 4 - len(first) // 2
+    same(tmp_path / "results", undisturbed)
+
+
+@pytest.mark.slow
+def test_a_group_that_fails_twice_is_a_row_that_says_so(two_nodes, tmp_path, monkeypatch):
+    """And cells of one's own, beside the command's caller alone, are there on the nodes."""
+    nodes, _, cache = two_nodes
+    tries = tmp_path / "tries"
+    (tmp_path / "cells_nearby.py").write_text(CELLS.format(tries=str(tries)))
+    monkeypatch.chdir(tmp_path)
+    cells = "cell=cells_nearby:broken,cells_nearby:mine:bias=0.5"
+    command = [*SIZES, "--axis", "seq_len=3", cells, "learning_rate=0.01", "--seeds", "1,1", "--ray", nodes.address]
+    process = start(command, tmp_path / "results", cache=cache)
+    printed, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    assert "failed: recall T=3: cells_nearby:broken (1 trials): RuntimeError: this cell only pretends" in printed
+    assert tries.read_text() == "x" * 2 * 2  # twice in each of two stages
+
+    runs = runs_of(tmp_path / "results")
+    assert list(runs.stage) == ["choose", "choose", "report", "report"]
+    assert list(runs.variant) == ["cells_nearby:broken", "cells_nearby:mine bias=0.5"] * 2
+    failed = runs[runs.error.notna()]
+    assert list(failed.error) == ["RuntimeError: this cell only pretends"] * 2
+    assert (failed.diverged & ~failed.solved).all()
+    assert failed.test_loss.isna().all()
+    mine = runs[runs.error.isna()]
+    assert list(mine.cell) == ["cells_nearby:mine"] * 2
+    assert np.isfinite(mine.test_loss).all()
+    said = (tmp_path / "results" / "README.md").read_text()
+    assert "Failed: 2, counted as diverged: 2 of cells_nearby:broken on recall, T = 3" in said
+
+    source = (tmp_path / "cells_nearby.py").read_text()
+    (tmp_path / "cells_nearby.py").write_text(source.replace("not in sys.modules", "in ()"))
+    process = start(command, tmp_path / "results", cache=cache)
+    printed, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    assert "2 trials, 1 of them finished already" in printed
+    mended = runs_of(tmp_path / "results")
+    assert list(mended.trial_id) == list(runs.trial_id)
+    assert np.isfinite(mended.test_loss).all()
+    assert "Failed" not in (tmp_path / "results" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_lost_node_is_made_up_for_from_its_checkpoint(two_nodes, tmp_path, capsys):
+    """The last of this cluster: a node dies in the middle of a group, and the other one goes on with that."""
+    nodes, lost, cache = two_nodes
+    longer = [*FOUR, "--set", "num_steps=240"]
+    command = [*longer, "--ray", nodes.address, "--checkpoints", str(tmp_path / "shared")]
+    process = start(command, tmp_path / "results", driver=True, cache=cache)
+    before = "".join(until(process, rf"^at both elman 1\d\d False .* {lost.node_id[:4]}"))
+    nodes.remove_node(lost, allow_graceful=False)
+    after, errors = output(process)
+    assert (process.returncode, errors) == (0, "")
+    reached = [step for _, step, _, node in told(before) if node.endswith(lost.node_id[:4])][-1]
+    ends = [node for _, _, finished, node in told(before + after) if finished]
+    assert len(ends) == 4
+    assert not ends[-1].endswith(lost.node_id[:4])
+    # of the group that was lost, the last to end, no step is told twice but those since its last checkpoint
+    start_of_last = max(i for i, one in enumerate(told(after)) if one[1] == 0)
+    again = [step for _, step, _, _ in told(after)[start_of_last:] if step]
+    assert again[0] > reached / 2
+    assert list((tmp_path / "shared").iterdir()) == []
+
+    code, said = here(capsys, *longer, "--out", tmp_path / "undisturbed")
+    assert code == 0, said
+    same(tmp_path / "results", tmp_path / "undisturbed")
+
+
+# --- without a cluster -----------------------------------------------------------------------------------------------
+
+
+def test_without_ray_nothing_of_it_is_imported():
+    code = "import sys, experiments.sweep.main, experiments.sweep.cluster; print('ray' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+def test_where_ray_is_missing_the_extra_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, said = here(capsys, *FOUR, "--ray", "--out", tmp_path / "results")
+    assert code == 2
+    assert "--ray needs Ray" in said
+    assert "pip install 'rnnjax[cluster]'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ray", "lstm_gates"], "--ray 'lstm_gates' must be HOST:PORT, or auto"),
+        (["--ray", "ray://head:10001"], "--ray 'ray://head:10001' must be HOST:PORT, or auto"),
+        (["--cpus-per-group", "2"], "give --ray, too"),
+        (["--ray", "--cpus-per-group", "0"], "--cpus-per-group 0 must be at least 1"),
+    ],
+)
+def test_bad_options_are_refused(arguments, message, capsys):
+    code, said = here(capsys, *arguments)
+    assert code == 2
+    assert message in said
+
+
+def test_a_group_too_large_for_every_node_is_refused():
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 1.0}}]
+    cluster.check_room(nodes, cpus=2, gpus=0)
+    with pytest.raises(ValueError, match="a group takes 2 cores and 1 GPUs, but the nodes have 2 and 0"):
+        cluster.check_room(nodes, cpus=2, gpus=1)
+
+
+@pytest.mark.parametrize(
+    "machines",
+    [["--ray"], ["--ray", "auto"], ["--ray=head:1"], ["--ray", "--cpus-per-group", "4", "--checkpoints", "x"]],
+)
+def test_the_machines_are_no_part_of_the_recorded_command(machines):
+    assert command("experiments.sweep", ["zoo", *machines, "--seeds", "2"]) == (
+        "python -m experiments.sweep zoo --seeds 2"
+    )
