@@ -31,7 +31,8 @@ class Drawing:
         )
         self._console, self._planned, self._table = console, planned, table
         self._total = sum(planned.seconds(one) for one in planned.groups)
-        self._reached: dict[str, float] = {}  # by group, of its seconds
+        self._reached = 0.0  # of all
+        self._reached_of: dict[str, float] = {}  # by group, of its seconds
         self._under_way: dict[str, Progress] = {}  # by group, on a cluster
         self._bar = Bar(*texts, console=console)
         self._row = self._bar.add_task("compiling", total=self._total)
@@ -54,7 +55,9 @@ class Drawing:
         """Take in what a group has come to."""
         one = progress.group
         share = 1.0 if progress.finished else progress.step / one.trials[0].num_steps
-        self._reached[one.id] = share * self._planned.seconds(one)
+        reached = share * self._planned.seconds(one)
+        self._reached += reached - self._reached_of.get(one.id, 0.0)
+        self._reached_of[one.id] = reached
         if progress.result is not None and progress.result.error:
             self._console.print(f"failed: {one.title}: {progress.result.error}", style="red", markup=False)
         if progress.finished:
@@ -64,7 +67,7 @@ class Drawing:
         self._draw(progress) if self._live else self._say(progress)
 
     def _draw(self, progress: Progress) -> None:
-        self._bar.update(self._row, completed=sum(self._reached.values()), description=progress.group.title)
+        self._bar.update(self._row, completed=self._reached, description=progress.group.title)
         if progress.finished and time.perf_counter() - self._made > TABLE_EVERY_SECONDS:
             self._finished = self._table()
             self._made = time.perf_counter()
@@ -77,13 +80,11 @@ class Drawing:
         if not progress.finished and now - self._said <= SAY_EVERY_SECONDS:
             return
         self._said = now
-        reached = sum(self._reached.values())
-        seconds = (now - self._started) / max(reached, 1e-9) * (self._total - reached)
+        share = self._reached / self._total
+        left = str(timedelta(seconds=round((now - self._started) * (1 - share) / share))) if share > 0 else "unknown"
         where = "finished" if progress.finished else f"step {progress.step}"
         on = f" on {progress.node}" if progress.node else ""
-        left = timedelta(seconds=round(seconds))
-        text = f"{reached / self._total:4.0%}, left {left}: {progress.group.title}, {where}{on}"
-        self._console.print(text, markup=False)
+        self._console.print(f"{share:4.0%}, left {left}: {progress.group.title}, {where}{on}", markup=False)
 
     def _lines(self) -> Lines:
         """The table, the groups under way by machine, and the bar."""

@@ -81,7 +81,7 @@ def run_groups(
                 if failures[one.id] < TRIES:
                     waiting[submit(one)] = one
                     continue
-                answer = _failed(one, planned, answer)
+                answer = failed_result(one, planned, answer)
             for row in answer.rows:
                 row["git_commit"] = git_commit()  # there is no repository where the code was shipped to
             came.append(Progress(one, one.trials[0].num_steps, answer, node=nodes.get(one.id, "")))
@@ -103,7 +103,8 @@ def no_room(nodes: Iterable[dict[str, Any]], cpus: int, gpus: int) -> str:
     return f"a group takes {cpus} cores and {gpus} GPUs, but the nodes have {texts}"
 
 
-def _failed(one: Group, planned: Plan, error: str) -> Result:
+def failed_result(one: Group, planned: Plan, error: str) -> Result:
+    """What is kept of a group that could not be run to its end: a row for each trial that says why."""
     task = planned.tasks[one.trials[0].task, one.trials[0].seq_len]
     rows = [failed_row(trial, task, one.num_params, planned.stage, error) for trial in one.trials]
     return Result(rows, no_curves(), error)

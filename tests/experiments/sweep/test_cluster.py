@@ -10,16 +10,23 @@ import pandas as pd
 import pytest
 
 from experiments.shared.provenance import command
-from experiments.sweep import cluster
+from experiments.sweep.cluster import join
+from experiments.sweep.cluster.groups import no_room
+from experiments.sweep.settings import Options
 from tests.experiments.sweep.processes import ROOT, SIZES, here, output, runs_of, start, until
 
 OF_A_RUN = ["compile_seconds", "run_seconds", "git_commit", "num_devices"]
 # Other widths round otherwise: of two cores and of one, after a dozen steps.
 LOSSES = ["train_loss", "validation_loss", "test_loss", "gradient_horizon", "gradient_horizon_trained"]
 FOUR = [*SIZES, "--axis", "seq_len=3,4", "cell=elman", "optimizer=adam,sgd", "learning_rate=0.01", "--seeds", "2"]
-CELLS = """
+# A cell and a task of one's own. The cell's second name fails on nodes, and counts how often.
+OWN = """
 import sys
 from rnnjax import elman, gru
+from rnnjax.tasks import make_task
+
+def task(seq_len):
+    return make_task("recall", seq_len)
 
 def mine(hidden_size, *, bias=0.0):
     return elman(hidden_size, bias=bias)
@@ -39,7 +46,7 @@ def two_nodes(tmp_path_factory):
     pytest.importorskip("ray")
     cache = tmp_path_factory.mktemp("cache")
     settings = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    size = {"num_cpus": 1, "object_store_memory": cluster.OBJECTS_BYTES}
+    size = {"num_cpus": 1, "object_store_memory": join.OBJECTS_BYTES}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own code
         from ray.cluster_utils import Cluster
@@ -87,14 +94,19 @@ def told(printed: str) -> list[tuple[str, int, bool, str]]:
 
 
 @pytest.mark.slow
-def test_one_machine_gives_the_table_of_none(undisturbed, tmp_path):
+def test_one_machine_gives_the_table_of_none_and_writes_to_a_board(undisturbed, tmp_path):
+    """In a cluster of its own, which it starts and stops."""
     pytest.importorskip("ray")
-    process = start([*FOUR, "--ray", "--cpus-per-group", "1"], tmp_path / "results", cache=tmp_path)
+    pytest.importorskip("tensorboardX")
+    own = ["--ray", "local", "--cpus-per-group", "1", "--tensorboard", str(tmp_path / "board")]
+    process = start([*FOUR, *own], tmp_path / "results", cache=tmp_path)
     printed, errors = output(process)
     assert (process.returncode, errors) == (0, "")
     assert "8 of 8 runs" in printed
     same(tmp_path / "results", undisturbed)
     assert "--ray" not in (tmp_path / "results" / "config.json").read_text()
+    written = [path.read_bytes() for path in (tmp_path / "board").rglob("*tfevents*")]
+    assert [events.count(b"validation_loss") for events in written] == [6] * 8
 
 
 @pytest.mark.slow
@@ -117,35 +129,36 @@ def test_the_driver_killed_and_started_again_ends_with_the_same_table(two_nodes,
 
 
 @pytest.mark.slow
-def test_a_group_that_fails_twice_is_a_row_that_says_so(two_nodes, tmp_path, monkeypatch):
-    """And cells of one's own, beside the command's caller alone, are there on the nodes."""
+def test_a_group_that_fails_twice_is_a_row_that_says_so(two_nodes, tmp_path):
+    """And cells and tasks of one's own, which nothing but the sweep's file knows of, are there on the nodes."""
     nodes, _, cache = two_nodes
-    tries = tmp_path / "tries"
-    (tmp_path / "cells_nearby.py").write_text(CELLS.format(tries=str(tries)))
-    monkeypatch.chdir(tmp_path)
-    cells = "cell=cells_nearby:broken,cells_nearby:mine:bias=0.5"
-    command = [*SIZES, "--axis", "seq_len=3", cells, "learning_rate=0.01", "--seeds", "1,1", "--ray", nodes.address]
+    tries, near = tmp_path / "tries", tmp_path / "near"
+    near.mkdir()
+    (near / "own.py").write_text(OWN.format(tries=str(tries)))
+    (near / "my_sweep.py").write_text(
+        "from experiments.sweep.spec import Sweep, Trial\nimport own\n"
+        "cells = 'own:broken', 'own:mine:bias=0.5'\n"
+        "SWEEP = Sweep('mine', '?', '!', Trial(task='own:task', seq_len=3), {'cell': cells})\n"
+    )
+    command = [str(near / "my_sweep.py"), *SIZES, "--seeds", "1,1", "--ray", nodes.address]
     process = start(command, tmp_path / "results", cache=cache)
     printed, errors = output(process)
     assert (process.returncode, errors) == (0, "")
-    assert "failed: recall T=3: cells_nearby:broken (1 trials): RuntimeError: this cell only pretends" in printed
+    assert "failed: own:task T=3: own:broken (1 trials): RuntimeError: this cell only pretends" in printed
     assert tries.read_text() == "x" * 2 * 2  # twice in each of two stages
 
     runs = runs_of(tmp_path / "results")
     assert list(runs.stage) == ["choose", "choose", "report", "report"]
-    assert list(runs.variant) == ["cells_nearby:broken", "cells_nearby:mine bias=0.5"] * 2
+    assert list(runs.variant) == ["own:broken", "own:mine bias=0.5"] * 2
     failed = runs[runs.error.notna()]
     assert list(failed.error) == ["RuntimeError: this cell only pretends"] * 2
-    assert (failed.diverged & ~failed.solved).all()
-    assert failed.test_loss.isna().all()
-    mine = runs[runs.error.isna()]
-    assert list(mine.cell) == ["cells_nearby:mine"] * 2
-    assert np.isfinite(mine.test_loss).all()
+    assert list(failed.cell) == ["own:broken"] * 2
+    assert np.isfinite(runs.test_loss[runs.error.isna()]).all()
     said = (tmp_path / "results" / "README.md").read_text()
-    assert "Failed: 2, counted as diverged: 2 of cells_nearby:broken on recall, T = 3" in said
+    assert "Failed: 2, counted as diverged: 2 of own:broken on own:task, T = 3" in said
 
-    source = (tmp_path / "cells_nearby.py").read_text()
-    (tmp_path / "cells_nearby.py").write_text(source.replace("not in sys.modules", "in ()"))
+    source = (near / "own.py").read_text()
+    (near / "own.py").write_text(source.replace("not in sys.modules", "in ()"))
     process = start(command, tmp_path / "results", cache=cache)
     printed, errors = output(process)
     assert (process.returncode, errors) == (0, "")
@@ -153,7 +166,7 @@ def test_a_group_that_fails_twice_is_a_row_that_says_so(two_nodes, tmp_path, mon
     mended = runs_of(tmp_path / "results")
     assert list(mended.trial_id) == list(runs.trial_id)
     assert np.isfinite(mended.test_loss).all()
-    assert "Failed" not in (tmp_path / "results" / "README.md").read_text()
+    assert "error" not in mended
 
 
 @pytest.mark.slow
@@ -186,7 +199,7 @@ def test_a_lost_node_is_made_up_for_from_its_checkpoint(two_nodes, tmp_path, cap
 
 
 def test_without_ray_nothing_of_it_is_imported():
-    code = "import sys, experiments.sweep.main, experiments.sweep.cluster; print('ray' in sys.modules)"
+    code = "import sys, experiments.sweep.main, experiments.sweep.cluster.join; print('ray' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 
@@ -197,13 +210,14 @@ def test_where_ray_is_missing_the_extra_is_named(tmp_path, monkeypatch, capsys):
     assert code == 2
     assert "--ray needs Ray" in said
     assert "pip install 'rnnjax[cluster]'" in said
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ray", "lstm_gates"], "--ray 'lstm_gates' must be HOST:PORT, or auto"),
-        (["--ray", "ray://head:10001"], "--ray 'ray://head:10001' must be HOST:PORT, or auto"),
+        (["--ray", "lstm_gates"], "--ray 'lstm_gates' must be HOST:PORT, auto or local"),
+        (["--ray", "ray://head:10001"], "--ray 'ray://head:10001' must be HOST:PORT, auto or local"),
         (["--cpus-per-group", "2"], "give --ray, too"),
         (["--ray", "--cpus-per-group", "0"], "--cpus-per-group 0 must be at least 1"),
     ],
@@ -214,11 +228,21 @@ def test_bad_options_are_refused(arguments, message, capsys):
     assert message in said
 
 
-def test_a_group_too_large_for_every_node_is_refused():
+def test_without_an_address_it_is_that_of_the_environment(monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert Options(ray="").ray == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert Options(ray="").ray == "head:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(ValueError, match="ray='ray://head:10001' must be HOST:PORT, auto or local"):
+        Options(ray="")
+
+
+def test_a_group_too_large_for_every_node_is_told():
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 1.0}}]
-    cluster.check_room(nodes, cpus=2, gpus=0)
-    with pytest.raises(ValueError, match="a group takes 2 cores and 1 GPUs, but the nodes have 2 and 0"):
-        cluster.check_room(nodes, cpus=2, gpus=1)
+    assert no_room(nodes, cpus=2, gpus=0) == ""
+    assert no_room(nodes, cpus=2, gpus=1) == "a group takes 2 cores and 1 GPUs, but the nodes have 2 and 0"
 
 
 @pytest.mark.parametrize(
