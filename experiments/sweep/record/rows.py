@@ -133,8 +133,8 @@ def shared_columns(one: Group, task: Task, program: Program, run_seconds: float,
 
 
 def no_curves() -> pd.DataFrame:
-    """The curves of trials that failed."""
-    return pd.DataFrame({name: [] for name in CURVES})
+    """The curves of trials that failed, of the types of others."""
+    return pd.DataFrame({name: [] for name in CURVES}).astype({"index": "int64", "value": "float32"})
 
 
 def curves_of(outcome: Outcome) -> pd.DataFrame:

@@ -173,10 +173,10 @@ def test_a_group_that_fails_twice_is_a_row_that_says_so(two_nodes, tmp_path):
 def test_a_lost_node_is_made_up_for_from_its_checkpoint(two_nodes, tmp_path, capsys):
     """The last of this cluster: a node dies in the middle of a group, and the other one goes on with that."""
     nodes, lost, cache = two_nodes
-    longer = [*FOUR, "--set", "num_steps=240"]
+    longer = [*FOUR, "--set", "num_steps=120"]
     command = [*longer, "--ray", nodes.address, "--checkpoints", str(tmp_path / "shared")]
     process = start(command, tmp_path / "results", driver=True, cache=cache)
-    before = "".join(until(process, rf"^at both elman 1\d\d False .* {lost.node_id[:4]}"))
+    before = "".join(until(process, rf"^at both elman [6-9]\d False .* {lost.node_id[:4]}"))
     nodes.remove_node(lost, allow_graceful=False)
     after, errors = output(process)
     assert (process.returncode, errors) == (0, "")
@@ -184,11 +184,11 @@ def test_a_lost_node_is_made_up_for_from_its_checkpoint(two_nodes, tmp_path, cap
     ends = [node for _, _, finished, node in told(before + after) if finished]
     assert len(ends) == 4
     assert not ends[-1].endswith(lost.node_id[:4])
-    # of the group that was lost, the last to end, no step is told twice but those since its last checkpoint
+    # The group that was lost is the last to end: of its steps at most those since a checkpoint or two are run again.
     start_of_last = max(i for i, one in enumerate(told(after)) if one[1] == 0)
     again = [step for _, step, _, _ in told(after)[start_of_last:] if step]
-    assert again[0] > reached / 2
-    assert list((tmp_path / "shared").iterdir()) == []
+    assert again[0] > reached - 10
+    assert not (tmp_path / "shared").exists()
 
     code, said = here(capsys, *longer, "--out", tmp_path / "undisturbed")
     assert code == 0, said

@@ -23,13 +23,13 @@ ERROR = 'RuntimeError: no such luck, "really"; ünd\tso'
 
 
 def failing(cells):
-    """A runner under which groups of these cells fail."""
+    """A runner under which groups of these cells fail, and all end at once."""
 
     def runner(planned: Plan, checkpoints: Path) -> Iterator[list[Progress]]:
         lost = [one for one in planned.groups if one.trials[0].cell in cells]
-        yield [Progress(one, 4, failed_result(one, planned, one_line(RuntimeError(ERROR[14:])))) for one in lost]
+        ends = [Progress(one, 4, failed_result(one, planned, one_line(RuntimeError(ERROR[14:])))) for one in lost]
         others = tuple(one for one in planned.groups if one not in lost)
-        yield from run_here(Plan(others, planned.tasks), checkpoints)
+        yield [*ends, *(one for some in run_here(Plan(others, planned.tasks), checkpoints) for one in some)]
 
     return runner
 
