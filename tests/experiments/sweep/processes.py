@@ -19,7 +19,8 @@ runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
 def telling(planned, folder, runner):
     for progress in run(planned, folder, runner):
-        at = planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, progress.node
+        one = progress.group
+        at = planned.stage, one.trials[0].cell, progress.step, progress.finished, one.id, progress.node
         print("at", *at, flush=True)
         yield progress
 sweep.run = telling
