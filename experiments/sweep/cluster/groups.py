@@ -53,7 +53,8 @@ def run_groups(
         return call.remote(work, tasks[one.trials[0].task, one.trials[0].seq_len], notes)
 
     groups = {one.id: one for one in planned.groups}
-    waiting = {submit(one): one for one in planned.groups}
+    # The longest first, or at the end all would wait for one.
+    waiting = {submit(one): one for one in sorted(planned.groups, key=planned.seconds, reverse=True)}
     failures: Counter[str] = Counter()
     furthest: Counter[str] = Counter()  # step that was told of each group
     nodes: dict[str, str] = {}  # where each was last

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import socket
 import sys
 import sysconfig
 import tempfile
@@ -21,6 +23,8 @@ from experiments.sweep.cluster.groups import LOSSES, no_room, run_groups
 from experiments.sweep.run import Runner
 from experiments.sweep.settings import Options
 
+INSTALLED = {"site-packages", "dist-packages"}  # in the path of what is, beside the standard library
+ANSWER_SECONDS = 10.0  # within which a cluster's address does; Ray itself asks for minutes, and tells of each time
 OBJECTS_BYTES = 200 * 2**20  # of shared memory, on a cluster that is started here; what is more goes to disk
 
 
@@ -40,6 +44,8 @@ def cluster(console: Console, options: Options) -> Iterator[Runner]:
     os.environ.setdefault("RAY_task_oom_retries", str(LOSSES))  # Ray's own is to try forever
     address = str(options.ray)
     own = {"num_cpus": num_cores(), "object_store_memory": OBJECTS_BYTES, "include_dashboard": False}
+    _check_answers(address)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     with tempfile.TemporaryDirectory() as shipped:
         ship(Path(shipped))
         environment: dict[str, Any] = {"working_dir": shipped}
@@ -54,6 +60,7 @@ def cluster(console: Console, options: Options) -> Iterator[Runner]:
                 ray.init(address, **how, **(own if address == "local" else {}))
         except (ConnectionError, RuntimeError) as error:
             raise ValueError(f"cannot join a Ray cluster at {address}: {error}") from error
+    signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own writes pages
     try:
         if text := no_room(ray.nodes(), options.cpus_per_group, options.gpus_per_group):
             raise ValueError(text)
@@ -68,15 +75,25 @@ def cluster(console: Console, options: Options) -> Iterator[Runner]:
         ray.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"cannot join a Ray cluster at {address}: {error}") from error
+
+
 def ship(folder: Path) -> None:
     """Copy this project's code, and all that was imported and is not installed: single files, and whole packages."""
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    library = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
     sources = {Path(package.__path__[0]) for package in (rnnjax, experiments)}
     for name in {name.partition(".")[0] for name in list(sys.modules)} - {"__main__", "__mp_main__"}:
         module = sys.modules.get(name)
         places = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
         for place in (Path(text).resolve() for text in places if text):
-            if place.exists() and not installed & set(place.parents) and "dist-packages" not in place.parts:
+            if place.exists() and not library & set(place.parents) and not INSTALLED & set(place.parts):
                 sources.add(place)
     for source in sources:
         if source.is_dir():
