@@ -82,7 +82,9 @@ class Drawing:
         self._said = now
         share = self._reached / self._total
         left = str(timedelta(seconds=round((now - self._started) * (1 - share) / share))) if share > 0 else "unknown"
-        where = "finished" if progress.finished else f"step {progress.step}"
+        where = f"step {progress.step}"
+        if progress.result is not None:
+            where = "failed" if progress.result.error else "finished"
         on = f" on {progress.node}" if progress.node else ""
         self._console.print(f"{share:4.0%}, left {left}: {progress.group.title}, {where}{on}", markup=False)
 

@@ -46,7 +46,12 @@ def test_a_terminal_shows_what_each_machine_is_at():
 def test_lines_tell_of_the_share_that_is_done_and_the_time_left(monkeypatch):
     monkeypatch.setattr(drawing, "SAY_EVERY_SECONDS", 0.0)
     begun, half = (Progress(GROUPS[0], step, node="far 1") for step in (0, 50))
-    lines = shown(begun, half, Progress(GROUPS[0], 0, node="near 2"), terminal=False).splitlines()
+    failed = Progress(GROUPS[0], 100, failed_result(GROUPS[0], PLANNED, "ValueError: no"))
+    lines = shown(begun, half, Progress(GROUPS[0], 0, node="near 2"), failed, terminal=False).splitlines()
     assert lines[0] == "  0%, left unknown: recall T=5: elman (1 trials), step 0 on far 1"
     assert re.fullmatch(r" 25%, left 0:00:\d\d: recall T=5: elman \(1 trials\), step 50 on far 1", lines[1])
     assert lines[2].startswith("  0%, left unknown")  # its machine was lost, and it begins again
+    assert lines[3:] == [
+        "failed: recall T=5: elman (1 trials): ValueError: no",
+        " 50%, left 0:00:00: recall T=5: elman (1 trials), failed",
+    ]
