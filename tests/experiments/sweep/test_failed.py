@@ -22,63 +22,57 @@ SWEEP = Sweep("example", "?", "!", Trial(seq_len=3, **QUICK), {"cell": ("elman",
 ERROR = 'RuntimeError: no such luck, "really"; ünd\tso'
 
 
-def failing(cells):
-    """A runner under which groups of these cells fail, and all end at once."""
-
-    def runner(planned: Plan, checkpoints: Path) -> Iterator[list[Progress]]:
-        lost = [one for one in planned.groups if one.trials[0].cell in cells]
-        ends = [Progress(one, 4, failed_result(one, planned, one_line(RuntimeError(ERROR[14:])))) for one in lost]
-        others = tuple(one for one in planned.groups if one not in lost)
-        yield [*ends, *(one for some in run_here(Plan(others, planned.tasks), checkpoints) for one in some)]
-
-    return runner
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each cell's group comes to."""
+    every = [one for some in run_here(plan(SWEEP), tmp_path_factory.mktemp("checkpoints")) for one in some]
+    return {one.group.trials[0].cell: one.result for one in every if one.finished}
 
 
-def go_on(folder, runner=None) -> list[Progress]:
+def go_on(folder, results) -> list[str]:
+    """The cells that were run, in a sweep that ended at once; those without a result fail."""
+
+    def runner(planned: Plan, _: Path) -> Iterator[list[Progress]]:
+        failed = lambda one: failed_result(one, planned, one_line(RuntimeError(ERROR[14:])))
+        yield [Progress(one, 4, results.get(one.trials[0].cell) or failed(one)) for one in planned.groups]
+
     found = check(folder.path, SWEEP)
     assert (found.damage, found.folded) == ((), 0)
     folder.prepare(SWEEP, "command")
-    return list(run(plan(SWEEP, finished_trials(None, folder.path, SWEEP, "command")), folder, runner))
-
-
-@pytest.fixture(scope="module")
-def half_failed(tmp_path_factory):
-    folder = Folder(tmp_path_factory.mktemp("results"))
-    go_on(folder, failing(["gru"]))
-    return folder
+    planned = plan(SWEEP, finished_trials(None, folder.path, SWEEP, "command"))
+    return [one.group.trials[0].cell for one in run(planned, folder, runner)]
 
 
 @pytest.fixture
-def folder(half_failed, tmp_path):
-    for path in half_failed.path.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    return Folder(tmp_path)
+def folder(results, tmp_path):
+    """Of a sweep of two groups, of which one has failed."""
+    folder = Folder(tmp_path)
+    go_on(folder, {"elman": results["elman"]})
+    return folder
 
 
 def test_they_are_rows_without_results(folder):
     runs = folder.runs()
-    assert list(runs.cell) == ["gru", "gru", "elman", "elman"]
-    assert list(runs.error.fillna("")) == [ERROR.replace("\t", " ")] * 2 + [""] * 2
-    assert list(runs.diverged[:2]) == [True, True]
-    assert runs.test_loss.isna().tolist() == [True, True, False, False]
+    assert list(runs.cell) == ["elman", "elman", "gru", "gru"]
+    assert list(runs.error.fillna("")) == [""] * 2 + [ERROR.replace("\t", " ")] * 2
+    assert list(runs.diverged[2:]) == [True, True]
+    assert runs.test_loss.isna().tolist() == [False, False, True, True]
     said = write_report(folder.path).read_text()
     assert (
         "- Runs: 4, of which 2 diverged\n- Failed: 2, counted as diverged: 2 of gru on recall, T = 3 (Runtime" in said
     )
 
 
-def test_they_alone_run_anew_and_nothing_of_the_failure_is_left(folder):
-    ends = [one for one in go_on(folder) if one.finished]
-    assert [one.group.trials[0].cell for one in ends] == ["gru"]
+def test_they_alone_run_anew_and_nothing_of_the_failure_is_left(folder, results):
+    assert go_on(folder, results) == ["gru"]
     runs = folder.runs()
     assert "error" not in runs
     assert runs.test_loss.notna().all()
     assert sorted(runs.trial_id) == sorted(trial.id for trial in SWEEP.trials())
-    assert go_on(folder) == []
+    assert go_on(folder, results) == []
 
 
-def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, monkeypatch):
+def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, results, monkeypatch):
     write = record.write_whole
 
     def killed(path, content):
@@ -89,18 +83,17 @@ def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(record, "write_whole", killed)
         with pytest.raises(KeyboardInterrupt):
-            go_on(folder)
+            go_on(folder, results)
     assert len(pd.read_parquet(folder.path / "curves.parquet").trial_id.unique()) == 4
-    go_on(folder)
+    assert go_on(folder, results) == ["gru"]
     assert not pd.read_parquet(folder.path / "curves.parquet").duplicated(["trial_id", "quantity", "index"]).any()
     assert not check(folder.path, SWEEP).damage
 
 
 def test_a_folder_of_nothing_else_is_whole(tmp_path):
     folder = Folder(tmp_path)
-    go_on(folder, failing(["gru", "elman"]))
+    assert go_on(folder, {}) == go_on(folder, {}) == ["elman", "gru"]
     assert not (tmp_path / "curves.parquet").exists()
-    assert go_on(folder, failing(["gru", "elman"]))[0].result.error.startswith("RuntimeError")
     assert len(folder.runs()) == 4
     assert "Failed: 4" in write_report(tmp_path).read_text()
 
@@ -108,11 +101,11 @@ def test_a_folder_of_nothing_else_is_whole(tmp_path):
 @pytest.mark.parametrize(
     ("row", "name", "value", "message"),
     [
-        (0, "error", "", "curves.parquet: holds no train_loss of trial "),
-        (0, "test_loss", "0.5", "runs.csv, line 2: test_loss is 0.5, though the trial failed"),
-        (0, "solved", "True", "runs.csv, line 2: solved is True, though the trial failed"),
-        (2, "error", "E", "runs.csv, line 4: train_loss is "),
-        (2, "num_devices", "0", "runs.csv, line 4: num_devices is 0, though the trial did not fail"),
+        (2, "error", "", "curves.parquet: holds no train_loss of trial "),
+        (2, "test_loss", "0.5", "runs.csv, line 4: test_loss is 0.5, though the trial failed"),
+        (2, "solved", "True", "runs.csv, line 4: solved is True, though the trial failed"),
+        (0, "error", "E", "runs.csv, line 2: train_loss is "),
+        (0, "num_devices", "0", "runs.csv, line 2: num_devices is 0, though the trial did not fail"),
     ],
 )
 def test_an_error_beside_results_is_damage(folder, row, name, value, message):
