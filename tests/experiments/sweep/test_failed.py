@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,29 +14,35 @@ from experiments.sweep.record import folder as record
 from experiments.sweep.record.checked import check
 from experiments.sweep.record.folder import Folder
 from experiments.sweep.record.resume import finished_trials
+from experiments.sweep.record.rows import Outcome, curves_of, row_of, shared_columns
 from experiments.sweep.report import write_report
-from experiments.sweep.run import Progress, run, run_here
+from experiments.sweep.run import Progress, Result, run
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.trials.plan import Plan, plan
+from experiments.sweep.trials.plan import Group, Plan, plan
+from rnnjax.training.train import Metrics
 
 QUICK = {"hidden_size": 2, "batch_size": 4, "num_steps": 4, "eval_every": 2, "num_validation": 20, "num_test": 20}
 SWEEP = Sweep("example", "?", "!", Trial(seq_len=3, **QUICK), {"cell": ("elman", "gru"), "seed": range(2)})
 ERROR = 'RuntimeError: no such luck, "really"; ünd\tso'
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """What each cell's group comes to."""
-    every = [one for some in run_here(plan(SWEEP), tmp_path_factory.mktemp("checkpoints")) for one in some]
-    return {one.group.trials[0].cell: one.result for one in every if one.finished}
+def result(one: Group, planned: Plan) -> Result:
+    """What a group leaves, nothing having been trained."""
+    task = planned.tasks["recall", 3]
+    some = Metrics(*np.float32([[2.1, 2.0], [2.2, 2.1], [0.1, 0.2]]))
+    outcomes = [Outcome(trial, some, 2.0, 0.25, False, np.zeros(4), np.zeros(4)) for trial in one.trials]
+    shared = shared_columns(one, task, SimpleNamespace(compile_seconds=0.0, num_devices=1), 0.0, planned.stage)
+    curves = pd.concat([curves_of(outcome) for outcome in outcomes], ignore_index=True)
+    return Result([row_of(outcome, task, shared) for outcome in outcomes], curves)
 
 
-def go_on(folder, results) -> list[str]:
-    """The cells that were run, in a sweep that ended at once; those without a result fail."""
+def go_on(folder, failing=()) -> list[str]:
+    """The cells that are run: groups of some cells fail, and all end at once."""
 
     def runner(planned: Plan, _: Path) -> Iterator[list[Progress]]:
         failed = lambda one: failed_result(one, planned, one_line(RuntimeError(ERROR[14:])))
-        yield [Progress(one, 4, results.get(one.trials[0].cell) or failed(one)) for one in planned.groups]
+        end = lambda one: failed(one) if one.trials[0].cell in failing else result(one, planned)
+        yield [Progress(one, 4, end(one)) for one in planned.groups]
 
     found = check(folder.path, SWEEP)
     assert (found.damage, found.folded) == ((), 0)
@@ -44,10 +52,10 @@ def go_on(folder, results) -> list[str]:
 
 
 @pytest.fixture
-def folder(results, tmp_path):
+def folder(tmp_path):
     """Of a sweep of two groups, of which one has failed."""
     folder = Folder(tmp_path)
-    go_on(folder, {"elman": results["elman"]})
+    go_on(folder, failing=["gru"])
     return folder
 
 
@@ -63,16 +71,16 @@ def test_they_are_rows_without_results(folder):
     )
 
 
-def test_they_alone_run_anew_and_nothing_of_the_failure_is_left(folder, results):
-    assert go_on(folder, results) == ["gru"]
+def test_they_alone_run_anew_and_nothing_of_the_failure_is_left(folder):
+    assert go_on(folder) == ["gru"]
     runs = folder.runs()
     assert "error" not in runs
     assert runs.test_loss.notna().all()
     assert sorted(runs.trial_id) == sorted(trial.id for trial in SWEEP.trials())
-    assert go_on(folder, results) == []
+    assert go_on(folder) == []
 
 
-def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, results, monkeypatch):
+def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, monkeypatch):
     write = record.write_whole
 
     def killed(path, content):
@@ -83,16 +91,16 @@ def test_killed_between_curves_and_rows_no_curve_is_there_twice(folder, results,
     with monkeypatch.context() as patch:
         patch.setattr(record, "write_whole", killed)
         with pytest.raises(KeyboardInterrupt):
-            go_on(folder, results)
+            go_on(folder)
     assert len(pd.read_parquet(folder.path / "curves.parquet").trial_id.unique()) == 4
-    assert go_on(folder, results) == ["gru"]
+    assert go_on(folder) == ["gru"]
     assert not pd.read_parquet(folder.path / "curves.parquet").duplicated(["trial_id", "quantity", "index"]).any()
     assert not check(folder.path, SWEEP).damage
 
 
 def test_a_folder_of_nothing_else_is_whole(tmp_path):
     folder = Folder(tmp_path)
-    assert go_on(folder, {}) == go_on(folder, {}) == ["elman", "gru"]
+    assert go_on(folder, ["gru", "elman"]) == go_on(folder, ["gru", "elman"]) == ["elman", "gru"]
     assert not (tmp_path / "curves.parquet").exists()
     assert len(folder.runs()) == 4
     assert "Failed: 4" in write_report(tmp_path).read_text()
