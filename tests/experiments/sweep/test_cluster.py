@@ -65,6 +65,7 @@ def two_nodes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The folder of four groups run without Ray."""
+    pytest.importorskip("ray")
     folder = tmp_path_factory.mktemp("undisturbed") / "results"
     process = start(FOUR, folder, cache=tmp_path_factory.mktemp("cache"))
     _, errors = output(process)
@@ -106,7 +107,6 @@ def told(printed: str) -> list[Told]:
 @pytest.mark.slow
 def test_one_machine_gives_the_table_of_none_and_writes_to_a_board(undisturbed, tmp_path):
     """In a cluster of its own, which it starts and stops."""
-    pytest.importorskip("ray")
     pytest.importorskip("tensorboardX")
     own = ["--ray", "local", "--cpus-per-group", "1", "--tensorboard", str(tmp_path / "board")]
     process = start([*FOUR, *own], tmp_path / "results", cache=tmp_path)
