@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-READMES = ["README.md", "rnnjax/README.md", "rnnjax/cells/README.md", "experiments/README.md", "results/README.md"]
+READMES = ["README.md", "rnnjax/README.md", "rnnjax/cells/README.md", "results/README.md"]
+READMES += ["experiments/README.md", "experiments/sweep/README.md"]
 
 
 def blocks(readme: str, language: str) -> list[str]:

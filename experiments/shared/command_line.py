@@ -198,6 +198,8 @@ def _add(group: Any, field: Field, default: Any, *, both: bool) -> None:
             words["nargs"] = field.length or ("*" if positional and default is not MISSING else "+")
         elif positional and default is not MISSING:
             words["nargs"] = "?"
+        elif Mark.BARE in field.marks:
+            words |= {"nargs": "?", "const": ""}
         if field.length == 0:
             words["action"] = "extend"
     if positional:

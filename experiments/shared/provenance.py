@@ -27,7 +27,8 @@ def git_commit() -> str:
     return found.stdout.strip()
 
 
-PATHS = ("--data-dir",)  # options that differ from machine to machine and are no part of a recorded command
+# Options that differ from machine to machine and are no part of a recorded command.
+OF_A_MACHINE = ("--data-dir", "--ray", "--cpus-per-group", "--gpus-per-group", "--checkpoints")
 
 
 def provenance(program: str, argv: Sequence[str]) -> dict[str, str]:
@@ -41,10 +42,11 @@ def provenance(program: str, argv: Sequence[str]) -> dict[str, str]:
 
 
 def command(program: str, argv: Sequence[str]) -> str:
-    """The command as it is recorded: without the folder its data lies in."""
+    """The command as it is recorded: without the folder its data lies in, and without the machines it ran on."""
     kept, skip = [], False
     for word in argv:
-        if not skip and word.split("=")[0] not in PATHS:
+        value = skip and not word.startswith("--")  # --ray may stand without one
+        if not value and word.split("=")[0] not in OF_A_MACHINE:
             kept.append(word)
-        skip = word in PATHS
+        skip = word in OF_A_MACHINE
     return shlex.join(["python", "-m", program, *kept])

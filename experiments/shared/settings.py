@@ -45,6 +45,7 @@ class Mark(Enum):
     CODE = "a text that may name a function to be called, as my_module:my_factory"
     PLACE = "an option that is given by its place on the command line"
     NO_FLAG = "a setting that presets alone set"
+    BARE = "an option that may be given without a value, which is then the empty text"
 
 
 def at_least(least: int) -> Bound:

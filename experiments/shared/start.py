@@ -11,6 +11,7 @@ from rich.console import Console
 from experiments.shared.command_line import Command, Commands
 
 LOG_WIDTH = 160  # where there is no terminal
+THREADS_PER_CORE = 4  # of programs that vmap any cell; see `set_up_jax`
 COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
 
 
@@ -24,12 +25,6 @@ def start(
     """Read the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
 
     JAX is imported once the command line has been read, so that --help, --list and mistakes are answered at once.
-
-    Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
-    default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
-    them for others to do its part (ParallelBatchMap of jaxlib 0.10). When every device waits so, nothing goes on ever.
-    A larger pool makes operations that spread over it slower, up to twice as long, so those programs compile with
-    `apart_options`, which keep an operation on one thread; what is left of the cost there has not been measured.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -37,16 +32,9 @@ def start(
     except ValueError as error:
         return complain(error)
 
-    import jax
-
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
-    if threads_per_core > 1:
-        os.environ.setdefault("PJRT_NPROC", str(threads_per_core * num_cores()))
-    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
-        jax.config.update("jax_num_cpu_devices", num_cores())
-    keep_compiled()
+    set_up_jax(num_cores(), threads_per_core)
     try:
         run(console, given, argv)
         return 0
@@ -55,6 +43,25 @@ def start(
     except KeyboardInterrupt:
         console.print("\nstopped; what is finished is kept, and the same command goes on from here")
         return 130
+
+
+def set_up_jax(cores: int, threads_per_core: int = 1) -> None:
+    """What every program asks of JAX: float32 throughout, a device for each core, and compiled programs kept.
+
+    Programs that vmap any cell ask for several threads per core. On a CPU the devices share one pool of threads, by
+    default as many as cores, and LAPACK on several matrices (an orthogonal matrix for each trial, say) waits in one of
+    them for others to do its part (ParallelBatchMap of jaxlib 0.10). When every device waits so, nothing goes on ever.
+    A larger pool makes operations that spread over it slower, up to twice as long, so those programs compile with
+    `apart_options`, which keep an operation on one thread; what is left of the cost there has not been measured.
+    """
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on accelerators too
+    if threads_per_core > 1:
+        os.environ.setdefault("PJRT_NPROC", str(threads_per_core * cores))
+    with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
+        jax.config.update("jax_num_cpu_devices", cores)
+    keep_compiled()
 
 
 def complain(error: Exception) -> int:

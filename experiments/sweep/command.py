@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from experiments.shared.command_line import Command, Given
-from experiments.shared.start import start
+from experiments.shared.start import THREADS_PER_CORE, start
 from experiments.sweep.settings import Options
 
 COMMAND = Command("python -m experiments.sweep", __doc__, Options)
@@ -19,6 +19,10 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
 
         list_sweeps(console)
         return
+    if given.options.ray is not None:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # the driver only plans: accelerators are for the groups
     from experiments.sweep.main import run_sweep
 
     run_sweep(console, given.options, argv)
@@ -26,7 +30,7 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
-    return start(run, COMMAND, argv, threads_per_core=4)
+    return start(run, COMMAND, argv, threads_per_core=THREADS_PER_CORE)
 
 
 if __name__ == "__main__":

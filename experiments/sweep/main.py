@@ -2,27 +2,25 @@
 
 import dataclasses
 import re
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console, Group as Lines
-from rich.live import Live
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console
 from rich.table import Table
 
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
 from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
+from experiments.sweep.drawing import Drawing
 from experiments.sweep.named import load
 from experiments.sweep.record.folder import Folder
 from experiments.sweep.record.resume import REPAIR, finished_trials
 from experiments.sweep.report import write_report
-from experiments.sweep.run import Progress, run
+from experiments.sweep.run import Progress, Runner, run
 from experiments.sweep.settings import SWEEPS, Options
 from experiments.sweep.spec import Sweep, Trial
 from experiments.sweep.tables.table import live_table
@@ -30,30 +28,33 @@ from experiments.sweep.tasks import pinned
 from experiments.sweep.trials.plan import Plan, plan
 from experiments.sweep.trials.stages import plan_report, report_trials
 
-SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
-
 
 def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
     """Plan a sweep, and show the plan or execute it."""
     sweep = load(options.sweep)
     name = options.sweep if options.sweep in SWEEPS else re.sub(r"[^\w.-]+", "-", sweep.name)
     sweep = pinned(adjusted(sweep.at_full_size() if options.full else sweep, options))
-    folder = Folder(options.out or Path("results", name if options.full else f"{name}-quick"))
+    folder = Folder(options.out or Path("results", name if options.full else f"{name}-quick"), options.checkpoints)
     called = command("experiments.sweep", [word for word in argv if word != REPAIR])
     if options.dry_run:
         finished = finished_trials(console, folder.path, sweep, called, dry=True)
         show_plan(console, sweep, plan(sweep, finished, options.data_dir), folder.runs())
         return
-    board = board_at(options.tensorboard)
-    try:
-        with one_writer(folder.path):
-            finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
-            planned = plan(sweep, finished, options.data_dir)
-            folder.prepare(sweep, called)
-            execute(console, sweep, planned, folder, board=board)
-    finally:
+    with ExitStack() as stack:
+        board = board_at(options.tensorboard)
         if board is not None:
-            board.close()
+            stack.callback(board.close)
+        for held in folder.held:
+            stack.enter_context(one_writer(held))
+        finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
+        planned = plan(sweep, finished, options.data_dir)
+        runner = None
+        if options.ray is not None:
+            from experiments.sweep.cluster.join import cluster  # an extra
+
+            runner = stack.enter_context(cluster(console, options))
+        folder.prepare(sweep, called)
+        execute(console, sweep, planned, folder, board=board, runner=runner)
 
 
 def show_plan(console: Console, sweep: Sweep, planned: Plan, runs: pd.DataFrame) -> None:
@@ -87,15 +88,32 @@ def execute(
     folder: Folder,
     make_report: Callable[[Path], Path] = write_report,
     board: Board | None = None,
+    runner: Runner | None = None,
 ) -> None:
-    """Run what is left, showing the table as it fills, and write the report; scalars go to a board as they come."""
-    wanted = _wanted(sweep.trials(), planned)
-    _run_stage(console, planned, folder, wanted, sweep.metric, board)
+    """Run what is left, here or by a runner, showing the table as it fills, and write the report.
+
+    Scalars go to a board as they come.
+    """
+
+    def run_stage(planned: Plan, wanted: pd.DataFrame) -> None:
+        stage = "" if planned.stage == "both" else f"stage {planned.stage!r}: "
+        done = len(wanted) - planned.num_trials
+        console.print(f"{stage}{len(wanted)} trials, {done} of them finished already; {folder.path}", markup=False)
+        with Drawing(console, planned, lambda: live_table(folder.runs(), wanted, sweep.metric)) as drawing:
+            for progress in run(planned, folder, runner):
+                if board is not None:
+                    _show_on(board, progress)
+                drawing.show(progress)
+
+    wanted = first = _wanted(sweep.trials(), planned)
+    run_stage(planned, wanted)
     if sweep.report_seeds:
         planned = plan_report(sweep, folder.runs(), planned.tasks)
         wanted = _wanted(report_trials(sweep, folder.runs())[0], planned)
-        _run_stage(console, planned, folder, wanted, sweep.metric, board)
+        run_stage(planned, wanted)
     folder.forget_checkpoints()  # of both stages, now that none is under way
+    if runner is not None:  # which of them ended first is chance
+        folder.arrange(dict.fromkeys([*first.trial_id, *wanted.trial_id]))
     report = make_report(folder.path)
     if not console.is_terminal:
         console.print(live_table(folder.runs(), wanted, sweep.metric))
@@ -123,46 +141,3 @@ def _show_on(board: Board, progress: Progress) -> None:
             board.add(trial.id, progress.step, values)
         if progress.finished:
             board.close(trial.id)
-
-
-def _run_stage(
-    console: Console, planned: Plan, folder: Folder, wanted: pd.DataFrame, metric: str, board: Board | None
-) -> None:
-    """Run what is left of a stage, with a bar and the table where they can be drawn, else with lines."""
-
-    def table() -> Table:
-        return live_table(folder.runs(), wanted, metric)
-
-    stage = "" if planned.stage == "both" else f"stage {planned.stage!r}: "
-    finished = len(wanted) - planned.num_trials
-    console.print(f"{stage}{len(wanted)} trials, {finished} of them finished already; {folder.path}", markup=False)
-    total = sum(planned.seconds(one) for one in planned.groups)
-    texts = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    bar = Bar(*texts, console=console)
-    task = bar.add_task("compiling", total=total)
-    drawing = console.is_terminal
-    live = Live(Lines(table(), bar), console=console, refresh_per_second=4) if drawing else nullcontext()
-    done = 0.0
-    started = said = time.perf_counter()
-    with live:
-        for progress in run(planned, folder):
-            one = progress.group
-            if board is not None:
-                _show_on(board, progress)
-            done += planned.seconds(one) * progress.finished
-            reached = done + planned.seconds(one) * (progress.step / one.trials[0].num_steps) * (not progress.finished)
-            bar.update(task, completed=reached, description=one.title)
-            now = time.perf_counter()
-            if drawing and progress.finished:
-                live.update(Lines(table(), bar))
-            elif not drawing and (progress.finished or now - said > SAY_EVERY_SECONDS):
-                said = now
-                left = timedelta(seconds=round((now - started) / reached * (total - reached)))
-                where = "finished" if progress.finished else f"step {progress.step}"
-                console.print(f"{reached / total:4.0%}, left {left}: {one.title}, {where}", markup=False)

@@ -18,6 +18,7 @@ from experiments.sweep.tables.table import (
     SETTINGS,
     detail_table,
     diverged,
+    failed,
     markdown_table,
     name_sizes,
     num_stale,
@@ -135,6 +136,7 @@ def made_with(runs: pd.DataFrame, date="") -> str:
         "JAX": _values(runs, "jax_version"),
         "Device": _values(runs, "device") + (f" × {_values(runs, 'num_devices')}" if "num_devices" in runs else ""),
         "Runs": f"{len(runs)}, of which {int(diverged(runs).sum())} diverged",
+        "Failed": failures(runs),
         "Sizes": sizes(runs),
         "Tried": "; ".join(f"{name} {_values(runs, name)}" for name in SETTINGS if name in runs),
         "Seconds": f"{runs['run_seconds'].sum():,.0f} of running, summed over the runs"
@@ -143,6 +145,18 @@ def made_with(runs: pd.DataFrame, date="") -> str:
         "Sequences": counts(runs),
     }
     return facts(lines)
+
+
+def failures(runs: pd.DataFrame) -> str:
+    """The runs that could not be run to their end, and why; they count as diverged ones. Empty where there are none."""
+    rows_failed = runs[failed(runs)]
+    if rows_failed.empty:
+        return ""
+    texts = [
+        f"{len(rows)} of {variant} on {task}, T = {seq_len} ({error})"
+        for (task, seq_len, variant, error), rows in rows_failed.groupby([*KEYS, "error"], sort=False)
+    ]
+    return f"{len(rows_failed)}, counted as diverged: {'; '.join(texts)}. The same command tries them again"
 
 
 def counts(runs: pd.DataFrame) -> str:

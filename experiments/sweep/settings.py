@@ -1,12 +1,21 @@
 """What experiments.sweep can be told."""
 
+import importlib.util
+import os
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from experiments.shared.settings import Checked, Folder, Mark, Metavar
+from experiments.shared.settings import Bound, Checked, Count, Folder, Mark, Metavar, Size
 
 # Each is a file or a folder of experiments/ that holds a SWEEP.
 SWEEPS = ("lstm_gates", "forget_bias", "gru_gates", "zoo", "mnist_pixels", "remedies", "start_map", "state_tracking")
+Address = Annotated[
+    str | None,
+    Metavar("ADDRESS"),
+    Mark.BARE,
+    Bound(lambda text: re.fullmatch(r"|local|auto|[\w.-]+:\d+", text) is not None, "HOST:PORT, auto or local"),
+]
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,24 @@ class Options(Checked):
     tensorboard: Annotated[Folder, "write losses and accuracies there as they come, a run for each trial"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
     repair: Annotated[bool, "put damaged files of the results folder aside, run what is missing"] = False
+    ray: Annotated[
+        Address,
+        "run on the Ray cluster there; without an address at $RAY_ADDRESS or else on one started on this machine",
+    ] = None
+    cpus_per_group: Annotated[Size, "on a cluster, cores that each group of trials takes"] = 1
+    gpus_per_group: Annotated[Count, "on a cluster, GPUs that each group of trials takes"] = 0
+    checkpoints: Annotated[
+        Folder, "where groups under way keep their state: on a cluster, a folder that all machines share"
+    ] = None
 
     def __post_init__(self) -> None:
+        if self.ray == "":
+            object.__setattr__(self, "ray", os.environ.get("RAY_ADDRESS") or "local")
         super().__post_init__()
+        if self.ray is None and (self.cpus_per_group, self.gpus_per_group) != (1, 0):
+            raise ValueError("--cpus-per-group and --gpus-per-group are for a cluster: give --ray, too")
+        if self.ray is not None and importlib.util.find_spec("ray") is None:
+            raise ValueError("--ray needs Ray, which is not installed: pip install 'rnnjax[cluster]'")
         if self.sweep not in SWEEPS and ":" not in self.sweep and not self.sweep.endswith(".py"):
             from rnnjax.errors import unknown  # imports JAX, which only a mistake is worth
 

@@ -6,7 +6,7 @@
   of a trial of the sweep in config.json with this task, cell and name.
 - What all rows of a kind have in common (number of parameters, chance levels, the sizes of a data set) is as in most.
 - Every row has its curves, evaluated as often as it was trained for; its training loss is their last and its validation
-  loss their lowest.
+  loss their lowest. A row that says why its trial failed has none, and no results.
 
 Nothing tells of a change to `solved`, `steps_to_solve`, seconds, versions and devices, or to a gradient horizon, that
 leaves each of its type and in its range.
@@ -38,8 +38,8 @@ SHARE = Column("float32", blank=True, least=0, most=1)
 SCHEMA = {
     **dict.fromkeys(["trial_id", "variant", "cell", "cell_options", "task", "optimizer"], Column("text")),
     **dict.fromkeys(["seq_len", "hidden_size", "num_layers", "batch_size", "num_steps", "num_train"], COUNT),
-    **dict.fromkeys(["num_validation", "num_test", "num_devices"], COUNT),
-    **dict.fromkeys(["num_params", "seed"], Column("whole", least=0)),
+    **dict.fromkeys(["num_validation", "num_test"], COUNT),
+    **dict.fromkeys(["num_params", "seed", "num_devices"], Column("whole", least=0)),
     **dict.fromkeys(["learning_rate", "clip_norm", "clip_value", "l1", "l2"], Column("number")),
     **dict.fromkeys(["omega", "auxiliary"], Column("number", blank=True, optional=True)),
     "auxiliary_lag": Column("whole", blank=True, optional=True),
@@ -56,6 +56,7 @@ SCHEMA = {
     ),
     **dict.fromkeys(["compile_seconds", "run_seconds"], SECONDS),
     **dict.fromkeys(["git_commit", "jax_version", "device"], Column("text")),
+    "error": Column("text", blank=True, optional=True),
 }
 OF_A_TRIAL = ("seq_len", "num_validation", "num_test")  # a row holds the data's where the trial leaves it to them
 TIMINGS = ("compile_seconds", "run_seconds")
@@ -68,6 +69,10 @@ IN_COMMON = {  # column: among rows that are equal in these
     "num_train": (*KIND, "batch_size", "num_steps"),
 }
 QUANTITIES = ("train_loss", "validation_loss", "validation_accuracy")
+LEFT_BY_FAILED = {  # what a trial that failed has in the columns of results
+    **dict.fromkeys([*QUANTITIES, "test_loss", "test_accuracy", "steps_to_solve", "stopped_step"], ""),
+    **{"solved": "False", "diverged": "True", "num_devices": "0"},
+}
 
 
 class Checked(NamedTuple):
@@ -110,11 +115,12 @@ def check(folder: Path, sweep: Sweep) -> Checked:
     damage += found
     rows, found = _in_common(runs, rows)
     damage += found
-    curves, found = _read_curves(folder / "curves.parquet", bool(rows))
+    curves, found = _read_curves(folder / "curves.parquet", not all(row.cells.get("error") for row in rows))
     damage += found
     rows, found = _with_curves(folder, rows, curves) if not found else ([], [])
     damage += found
-    curves = curves[curves["trial_id"].isin({row.cells["trial_id"] for row in rows})]
+    ran = {row.cells["trial_id"] for row in rows if not row.cells.get("error")}
+    curves = curves[curves["trial_id"].isin(ran)]
     frame = as_frame(columns, rows, TEXT) if rows else nothing.runs
     return Checked(frame, curves, tuple(damage), sign, num_folded)
 
@@ -259,7 +265,7 @@ def _read_curves(path: Path, needed: bool) -> tuple[pd.DataFrame, list[Damage]]:
 
 
 def _with_curves(folder: Path, rows: Sequence[Row], curves: pd.DataFrame) -> tuple[list[Row], list[Damage]]:
-    """Rows that agree with their curves."""
+    """Rows that agree with their curves, and those of trials that failed."""
     some = curves[curves["quantity"].isin(QUANTITIES)].sort_values("index", kind="stable")
     series = {
         key: (part["index"].to_numpy(), part["value"].to_numpy())
@@ -269,7 +275,12 @@ def _with_curves(folder: Path, rows: Sequence[Row], curves: pd.DataFrame) -> tup
     whole, damage = [], []
     for row in rows:
         name = row.cells["trial_id"]
-        if missing := [one for one in QUANTITIES if one not in there.get(name, ())]:
+        if row.cells.get("error"):  # curves that are there all the same are of a later attempt, killed before its row
+            if wrong := _odd_failure(row):
+                damage.append(Damage(folder / "runs.csv", row.line, wrong))
+            else:
+                whole.append(row)
+        elif missing := [one for one in QUANTITIES if one not in there.get(name, ())]:
             damage.append(Damage(folder / "curves.parquet", None, f"holds no {missing[0]} of trial {name}"))
         elif wrong := _odd_curve(row, {one: series[name, one] for one in QUANTITIES}):
             damage.append(Damage(folder / "curves.parquet", None, f"{wrong} of trial {name}"))
@@ -278,6 +289,14 @@ def _with_curves(folder: Path, rows: Sequence[Row], curves: pd.DataFrame) -> tup
         else:
             whole.append(row)
     return whole, damage
+
+
+def _odd_failure(row: Row) -> str:
+    """A result of a trial that failed."""
+    for name, cell in LEFT_BY_FAILED.items():
+        if row.cells.get(name, "") != cell:
+            return f"{name} is {row.cells[name] or 'empty'}, though the trial failed"
+    return ""
 
 
 def _odd_curve(row: Row, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
@@ -291,6 +310,8 @@ def _odd_curve(row: Row, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> st
 
 def _unlike(row: Row, train: np.ndarray, validation: np.ndarray, accuracy: np.ndarray) -> str:
     """A figure of a row that is not its curve's."""
+    if row.cells["num_devices"] == "0":
+        return "num_devices is 0, though the trial did not fail"
     expected = {"train_loss": train[-1]}
     if row.cells["diverged"] == "False":
         finite = np.isfinite(validation)

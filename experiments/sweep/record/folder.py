@@ -1,16 +1,18 @@
 """A results folder on disk: written group by group, whole at every moment."""
 
 import datetime
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from experiments.sweep.spec import Sweep, sweep_from
-from experiments.sweep.trials.plan import Group
+from experiments.sweep.tables.table import failed
 from rnnjax.files import write_whole
 
 TEXT = {"trial_id": str, "git_commit": str}  # a commit like 12e4567 is no number
@@ -18,10 +20,21 @@ CURVES = ["trial_id", "quantity", "index", "value"]
 
 
 class Folder:
-    """A results folder: config.json, runs.csv, curves.parquet and the checkpoints of the group under way."""
+    """A results folder: config.json, runs.csv, curves.parquet and the checkpoints of the groups under way."""
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, checkpoints: str | os.PathLike | None = None):
+        """Checkpoints are in the folder itself, or in one of its own within `checkpoints`.
+
+        `held` are the folders for `one_writer` to hold.
+        """
         self.path = Path(path)
+        self.checkpoints = (self.path / "checkpoints").absolute()
+        self.held = [self.path]
+        if checkpoints is not None:
+            absolute = self.path.absolute()
+            digest = hashlib.sha256(str(absolute).encode()).hexdigest()[:8]
+            self.checkpoints = Path(checkpoints).absolute() / f"{absolute.name}-{digest}"
+            self.held.append(self.checkpoints)
 
     def prepare(self, sweep: Sweep, command: str) -> None:
         """Make the folder, or go on in it.
@@ -36,6 +49,10 @@ class Folder:
             probe.unlink()
         except OSError as error:
             raise ValueError(f"cannot write to the output folder {str(self.path)!r}: {error.strerror}") from error
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write checkpoints to {str(self.checkpoints)!r}: {error.strerror}") from error
         config = self.path / "config.json"
         today = datetime.date.today().isoformat()
         if config.exists():
@@ -68,7 +85,7 @@ class Folder:
         )
 
     def runs(self) -> pd.DataFrame:
-        """The finished trials."""
+        """The finished trials, and those that failed."""
         path = self.path / "runs.csv"
         return pd.read_csv(path, dtype=TEXT) if path.exists() else pd.DataFrame({"trial_id": []})
 
@@ -77,23 +94,30 @@ class Folder:
         path = self.path / "curves.parquet"
         if not path.exists():
             return pd.DataFrame({name: [] for name in CURVES})
-        curves = pd.read_parquet(path)
-        return curves[curves.trial_id.isin(set(self.runs().trial_id))]
+        curves, runs = pd.read_parquet(path), self.runs()
+        return curves[curves.trial_id.isin(set(runs.trial_id[~failed(runs)]))]
 
     def add(self, rows: list[dict[str, Any]], curves: pd.DataFrame) -> None:
-        """Keep a finished group. runs.csv is written last: a trial is finished once it stands there."""
-        new = pd.DataFrame(rows)
-        old_curves, old_runs = self.curves(), self.runs()
-        joined = pd.concat([old_curves, curves], ignore_index=True) if len(old_curves) else curves
-        runs = pd.concat([old_runs, new], ignore_index=True) if len(old_runs) else new
-        write_runs(self.path, runs, joined)
+        """Keep finished groups. runs.csv is written last: a trial is finished once it stands there.
 
-    def checkpoints(self, one: Group, width: int) -> Path:
-        """Where a group keeps its state; at another width (another number of devices) it starts anew."""
-        return self.path / "checkpoints" / f"{one.id}-{width}"
+        Its row takes the place of one that says an earlier attempt at it failed.
+        """
+        new = pd.DataFrame(rows)
+        runs = self.runs()
+        runs = _joined(runs[~runs.trial_id.isin(new.trial_id)], new)
+        if not failed(runs).any():  # any more
+            runs = runs.drop(columns="error", errors="ignore")
+        write_runs(self.path, runs, _joined(self.curves(), curves))
+
+    def arrange(self, ids: Iterable[str]) -> None:
+        """Put the rows in this order, those of other trials last."""
+        place = {trial_id: position for position, trial_id in enumerate(ids)}
+        runs = self.runs()
+        runs = runs.sort_values("trial_id", key=lambda column: column.map(place), kind="stable")
+        write_runs(self.path, runs, self.curves())
 
     def forget_checkpoints(self) -> None:
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -103,13 +127,20 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON: {error}; delete it or give another --out") from error
 
 
+def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([old, new], ignore_index=True) if len(old) and len(new) else new if len(new) else old
+
+
 def write_runs(folder: Path, runs: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """Write both files whole, runs.csv last; where there is no run, there is neither."""
+    """Write both files whole, runs.csv last; where there is no run, there is neither, nor a file of no curve."""
     paths = folder / "curves.parquet", folder / "runs.csv"
     if runs.empty:
         for path in reversed(paths):
             path.unlink(missing_ok=True)
         return
     how = {"index": False, "compression": "zstd", "write_page_checksum": True}
-    write_whole(paths[0], lambda path: curves.to_parquet(path, **how))
+    if len(curves):
+        write_whole(paths[0], lambda path: curves.to_parquet(path, **how))
     write_whole(paths[1], lambda path: runs.to_csv(path, index=False))
+    if curves.empty:  # all of them failed
+        paths[0].unlink(missing_ok=True)

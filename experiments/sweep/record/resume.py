@@ -9,6 +9,7 @@ from experiments.shared.csv_rows import put_aside, told
 from experiments.sweep.record.checked import Checked, check
 from experiments.sweep.record.folder import write_runs
 from experiments.sweep.spec import Sweep
+from experiments.sweep.tables.table import failed
 
 REPAIR = "--repair"
 
@@ -16,7 +17,7 @@ REPAIR = "--repair"
 def finished_trials(
     console: Console, folder: Path, sweep: Sweep, command: str, *, repair: bool = False, dry: bool = False
 ) -> frozenset[str]:
-    """The ids of a folder's finished trials, all it holds being whole.
+    """The ids of a folder's finished trials, all it holds being whole. Those that failed are to be run again.
 
     Args:
       console: where it is said what was folded or put aside.
@@ -44,7 +45,7 @@ def finished_trials(
         )
     if (damaged or found.folded) and not dry:
         _make_whole(console, folder, found)
-    return frozenset(found.runs["trial_id"])
+    return frozenset(found.runs["trial_id"][~failed(found.runs)])
 
 
 def _refusal(folder: Path, found: Checked, command: str) -> str:

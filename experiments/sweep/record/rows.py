@@ -18,7 +18,7 @@ from experiments.sweep.trials.plan import Group
 from experiments.sweep.trials.program import Program
 from rnnjax.gradients import Horizon, gradient_horizon
 from rnnjax.tasks import Task
-from rnnjax.training.train import Data, Metrics, steps_to_solve
+from rnnjax.training.train import Metrics, steps_to_solve
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,39 @@ def row_of(outcome: Outcome, task: Task, shared: dict[str, Any]) -> dict[str, An
     }
 
 
+def failed_row(trial: Trial, task: Task, num_params: int, stage: str, error: str) -> dict[str, Any]:
+    """The row of a trial that could not be run to its end: as of one that diverged at once, and `error` says why."""
+    nothing = np.full(1, np.nan, np.float32)
+    outcome = Outcome(trial, Metrics(nothing, nothing, nothing), math.nan, math.nan, True, nothing, nothing)
+    shared = {
+        "num_params": num_params,
+        "stage": stage,
+        **num_examples(trial, task),
+        **{"compile_seconds": 0.0, "run_seconds": 0.0, "git_commit": git_commit(), "jax_version": jax.__version__},
+        **{"device": "none", "num_devices": 0},
+    }
+    return row_of(outcome, task, shared) | {"stopped_step": None, "error": error}
+
+
+def num_examples(trial: Trial, task: Task) -> dict[str, int]:
+    """How many sequences a trial of these sizes is trained on, chosen by and tested on."""
+    if task.splits is not None:
+        return {f"num_{part}": len(task.splits[part].inputs) for part in ("train", "validation", "test")}
+    num_train = trial.num_steps * trial.batch_size
+    return {"num_train": num_train, "num_validation": trial.num_validation, "num_test": trial.num_test}
+
+
 def horizon_of(norms: np.ndarray, task: Task) -> Horizon:
     """None with a loss at every step: its gradient at lag k is the sum of all shorter ways, and tells of no decay."""
     return gradient_horizon(norms) if task.outputs == "last" else Horizon(math.nan, censored=False)
 
 
-def shared_columns(one: Group, program: Program, data: Data, run_seconds: float, stage: str) -> dict[str, Any]:
+def shared_columns(one: Group, task: Task, program: Program, run_seconds: float, stage: str) -> dict[str, Any]:
     """What all trials of a group have in common; its run_seconds are shared out among them evenly."""
-    first = one.trials[0]
     return {
         "num_params": one.num_params,
         "stage": stage,
-        "num_train": first.num_steps * first.batch_size if data.train is None else len(data.train.inputs),
-        "num_validation": len(data.validation.inputs),
-        "num_test": len(data.test.inputs),
+        **num_examples(one.trials[0], task),
         "compile_seconds": round(program.compile_seconds, 2),
         "run_seconds": round(run_seconds / len(one.trials), 2),
         "git_commit": git_commit(),
@@ -111,6 +130,11 @@ def shared_columns(one: Group, program: Program, data: Data, run_seconds: float,
         "device": jax.devices()[0].device_kind,
         "num_devices": program.num_devices,
     }
+
+
+def no_curves() -> pd.DataFrame:
+    """The curves of trials that failed, of the types of others."""
+    return pd.DataFrame({name: [] for name in CURVES}).astype({"index": "int64", "value": "float32"})
 
 
 def curves_of(outcome: Outcome) -> pd.DataFrame:

@@ -25,7 +25,7 @@ TERMS = {name: FIELDS[name].default for name in ("omega", "auxiliary", "auxiliar
 SETTINGS = ["optimizer", "learning_rate", "clip_norm", "clip_value", "l1", "l2", *TERMS, "batch_size"]
 SIZES = ["hidden_size", "num_layers", "num_steps"]
 TEXTS = ["trial_id", "variant", "cell", "cell_options", "task", "optimizer", "git_commit", "jax_version", "device"]
-TEXTS += ["stage"]
+TEXTS += ["stage", "error"]
 FLAGS = ["solved", "diverged", "gradient_horizon_censored", "gradient_horizon_trained_censored"]
 NUMBERS = [
     *["seq_len", "hidden_size", "num_layers", "num_params", "num_steps", "learning_rate", "clip_norm", "clip_value"],
@@ -151,6 +151,11 @@ def num_stale(runs: pd.DataFrame) -> int:
 def diverged(runs: pd.DataFrame) -> pd.Series:
     """Which runs diverged; none where the column is missing."""
     return runs["diverged"] if "diverged" in runs else pd.Series(False, index=runs.index)
+
+
+def failed(runs: pd.DataFrame) -> pd.Series:
+    """Which runs could not be run to their end, as their `error` says; none where the column is missing."""
+    return runs["error"].fillna("") != "" if "error" in runs else pd.Series(False, index=runs.index)
 
 
 def outcomes(rows: pd.DataFrame, metric: str) -> pd.Series:

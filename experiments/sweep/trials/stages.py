@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from experiments.sweep.spec import Sweep, Trial
-from experiments.sweep.tables.table import SIZES, best_rows
+from experiments.sweep.tables.table import SIZES, best_rows, failed
 from experiments.sweep.trials.plan import Plan, group
 from rnnjax.tasks import Task
 
@@ -21,13 +21,13 @@ def report_trials(sweep: Sweep, runs: pd.DataFrame) -> tuple[list[Trial], list[T
     for trial in sweep.trials():
         key = trial.task, trial.seq_len, trial.variant, *(getattr(trial, name) for name in SIZES)
         places.setdefault(key, []).append(trial)
-    finished = set(runs.trial_id)
+    tried = set(runs.trial_id)  # a trial that failed has had its say, too
     ids = {trial.id for trials in places.values() for trial in trials}
     first_stage = runs[runs.trial_id.isin(ids)]
     chosen = set(best_rows(first_stage.assign(stage="choose")).trial_id) if len(first_stage) else set()
     known, open_ = [], []
     for trials in places.values():
-        if all(trial.id in finished for trial in trials):
+        if all(trial.id in tried for trial in trials):
             known += _fresh([trial for trial in trials if trial.id in chosen][:1], sweep.report_seeds)
         else:
             open_ += _fresh(trials[:1], sweep.report_seeds)
@@ -41,5 +41,7 @@ def _fresh(trials: Sequence[Trial], seeds: Sequence[int]) -> list[Trial]:
 def plan_report(sweep: Sweep, runs: pd.DataFrame, tasks: Mapping[tuple, Task]) -> Plan:
     """What is left to run of the second stage; what is not chosen yet is counted in full, at a rate that is tried."""
     known, open_ = report_trials(sweep, runs)
-    groups = group(known, tasks, frozenset(runs.trial_id), one_rate=True) + group(open_, tasks, one_rate=True)
+    groups = group(known, tasks, frozenset(runs.trial_id[~failed(runs)]), one_rate=True) + group(
+        open_, tasks, one_rate=True
+    )
     return Plan(tuple(groups), dict(tasks), "report")

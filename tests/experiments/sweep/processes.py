@@ -17,9 +17,11 @@ import sys
 from experiments.sweep import command, main as sweep, run as runner
 runner.CHECKPOINT_SECONDS = 0.0
 run = sweep.run
-def telling(planned, folder):
-    for progress in run(planned, folder):
-        print("at", planned.stage, progress.group.trials[0].cell, progress.step, progress.finished, flush=True)
+def telling(planned, folder, runner):
+    for progress in run(planned, folder, runner):
+        one = progress.group
+        at = planned.stage, one.trials[0].cell, progress.step, progress.finished, one.id, progress.node
+        print("at", *at, flush=True)
         yield progress
 sweep.run = telling
 sys.exit(command.main())
