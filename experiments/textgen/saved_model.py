@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.shared.cells import build_cell
 from experiments.shared.fit import CONFIG, check_config, read_config
+from experiments.textgen.beginning import start_of
 from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
 from experiments.textgen.language_model import LanguageModel, make_language_model
 from experiments.textgen.settings import Settings
@@ -67,19 +68,6 @@ class Generator(NamedTuple):
         """See rnnjax.decode.generate."""
         options.setdefault("options", self.options())
         return generate(self.lm.decoder, self.params, prompts, length, **options)
-
-
-def start_of(settings: Settings, corpus: Corpus) -> tuple[int, ...]:
-    """The ids that generation begins after when nothing else is given.
-
-    A model of many texts begins after END, as they do; one of a single text begins a line, or where the held-out part
-    does. A model of windows needs a full one before that.
-    """
-    if settings.mode == "windows":
-        end = len(corpus.ids) if corpus.num_texts > 1 else corpus.num_train
-        return tuple(corpus.ids[end - settings.seq_len : end].tolist())
-    begins_a_line = corpus.num_texts == 1 and "\n" in corpus.vocabulary.tokens
-    return (END, *corpus.vocabulary.encode("\n" * begins_a_line))
 
 
 def untrained(settings: Settings, corpus: Corpus) -> Generator:

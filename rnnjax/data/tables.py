@@ -206,6 +206,8 @@ def read_texts(
         if column is not None:
             texts += read_table(path, encoding=encoding, **options).texts(column)
             continue
+        if path.suffix.lower() in PARQUET:
+            raise ValueError(f"{path} is a table: say which column has the texts with --column (column= in Python)")
         text = _one_newline(decode(str(path), _content(path), encoding))
         texts += text.split("\n") if form == "lines" else [text]
     texts = [text for text in texts if text.strip()]
