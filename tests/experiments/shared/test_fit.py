@@ -83,6 +83,26 @@ def test_it_learns_and_keeps_the_best(undisturbed):
     assert not undisturbed.diverged
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "chosen"),
+    [
+        ((0.5, 1, 1, 1), (0.9, 0.675, 0.05, 0.3), 6),
+        ((1, 1, 1, 0.5), (0.2, 0.2, 0.3, 0.1), 2),
+        ((1, 1, 1, 1), (np.nan, 0.2, np.nan, 0.3), 4),
+    ],
+)
+def test_of_equal_scores_the_lower_loss_is_kept(accuracies, losses, chosen):
+    entries, seen = zip(accuracies, losses, strict=True), []
+
+    def evaluate(state):
+        seen.append(jax.device_get(state.params["w"]))
+        return dict(zip(("accuracy", "loss"), next(entries), strict=True))
+
+    fitted = training(evaluate=evaluate, score="-accuracy", ties="loss")
+    assert fitted.best_entry["chunk"] == chosen
+    np.testing.assert_array_equal(fitted.best["w"], seen[chosen // 2 - 1])
+
+
 @pytest.mark.parametrize("stop_at", [3, 4])
 def test_ctrl_c_keeps_all_and_the_same_call_goes_on_with_the_same_losses(tmp_path, undisturbed, stop_at, monkeypatch):
     original = LEARNER.chunk
