@@ -22,9 +22,8 @@ def written(path, rows, sep=",", heading=("text", "label"), encoding="utf-8"):
 
 
 def read(path, *words):
-    """What is learnt from: the vocabulary, classes, and the texts of the parts."""
-    preset = [] if "--preset" in words else ["imdb-packed"]
-    return prepare(classify.COMMAND.read([*preset, f"--dataset={path}", SPLIT, *words]).settings)
+    """What is learnt from: vocabulary, classes, and the texts of the parts."""
+    return prepare(classify.COMMAND.read(["imdb-packed", f"--dataset={path}", SPLIT, *words]).settings)
 
 
 def counts(prepared):
@@ -52,11 +51,11 @@ def test_a_long_field_is_read(tmp_path):
 
 def test_tabs_with_lone_quotes_and_with_quoted_fields(tmp_path):
     lone = [(f'"{text}', label) for text, label in ROWS]
-    prepared = read(written(tmp_path / "a.tsv", lone, "\t"))
+    prepared = read(written(tmp_path / "a.tsv", lone, "\t"), "--tokenizer=words")
     assert sum(counts(prepared)) == 40
     assert '"' in prepared.vocabulary.words
     quoted = [(f'"a ""{text}"" b"', label) for text, label in ROWS]
-    prepared = read(written(tmp_path / "b.tsv", quoted, "\t"))
+    prepared = read(written(tmp_path / "b.tsv", quoted, "\t"), "--tokenizer=words")
     assert sum(counts(prepared)) == 40
     assert set(prepared.parts["train"].rows.lengths) == {6}  # a " word0 bad " b
 
