@@ -150,6 +150,16 @@ def test_what_changes_after_saving_is_not_in_the_checkpoint(tmp_path):
     np.testing.assert_array_equal(parts["state"], 0)
 
 
+def test_arrays_of_another_shape_are_not_taken(tmp_path):
+    """orbax gives what was written, whatever shape it is asked for."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state={"w": np.zeros((2, 3))})
+    checkpoints.close()
+    for shape in ((3, 3), (2,), (3, 2)):
+        with pytest.raises(ValueError, match=r"\['state'\]\['w'\] has the shape \(2, 3\) there"):
+            Checkpoints(tmp_path).latest(state={"w": np.zeros(shape)})
+
+
 def test_no_readable_checkpoint_is_an_error_and_nothing_is_deleted(tmp_path):
     training(folder=tmp_path)
     for file in (tmp_path / "checkpoints").rglob("*"):
