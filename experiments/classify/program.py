@@ -1,21 +1,16 @@
 """Text classifiers, trained, kept, recorded and asked about new texts."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from experiments.classify import predict
-from experiments.classify.prepare import Prepared, prepare
+from experiments.classify.prepare import prepare
 from experiments.classify.results import largest_class, of_classes, write
 from experiments.classify.saved_model import about, classifier_of, save
-from experiments.classify.settings import Options
 from experiments.classify.training import make_program, train
 from experiments.shared.command_line import Given
-from experiments.shared.fit import resumable
-from experiments.shared.one_writer import one_writer
+from experiments.shared.kept_model import seed_folders
 from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_words
 from experiments.shared.tensorboard import board_at
@@ -39,14 +34,17 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     )
     largest = largest_class(prepared)
     board = board_at(options.tensorboard)
-    with folders(options, prepared) as folder_of:
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    with seed_folders("classify", options.model, seeds, about(prepared)) as folder_of:
+        configs = {seed: about(prepared, seed) for seed in seeds}
+        if options.model:  # before anything is compiled, where the folder holds another model
+            configs = {seed: save(folder_of(seed), prepared, seed) for seed in seeds}
         program = make_program(prepared)
         console.print(f"{label}: {program.compile_seconds:.1f} s of compilation", markup=False)
         runs = []
-        for seed in seeds_of(options):
+        for seed, config in configs.items():
             title = f"{label}, seed {seed}"
-            folder, config = folder_of(seed)
-            one = train(prepared, program, seed, console, title, folder, config, board)
+            one = train(prepared, program, seed, console, title, folder_of(seed), config, board)
             runs.append(one)
             test = one.scores["test"]
             console.print(
@@ -57,32 +55,10 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
             )
             console.print("\n".join(of_classes(prepared.classes, test)), markup=False)
         if options.model:
-            console.print(f"kept: {', '.join(str(folder_of(seed)[0]) for seed in seeds_of(options))}", markup=False)
+            console.print(f"kept: {', '.join(str(folder_of(seed)) for seed in seeds)}", markup=False)
         if options.out:
             console.print(f"recorded: {write(options.out, label, prepared, program, runs, argv)}", markup=False)
     if options.text:
         found = classifier_of(prepared, runs[0].params).probabilities(options.text)
         for text, one in zip(options.text, found, strict=True):
             console.print(f"{prepared.classes[one.argmax()]} ({one.max():.0%}): {text}", markup=False)
-
-
-def seeds_of(options: Options) -> range:
-    return range(options.first_seed, options.first_seed + options.seeds)
-
-
-@contextmanager
-def folders(options: Options, prepared: Prepared) -> Iterator[Callable[[int], tuple[Path, dict[str, Any]]]]:
-    """Where the training of each seed goes, and what it is: into --model to stay, or into the cache until it is done.
-
-    Raises:
-      ValueError: a folder that holds another training, or that another process writes.
-    """
-    if options.model is None:
-        with resumable("classify", about(prepared)) as folder_of:
-            yield lambda seed: (folder_of(seed), about(prepared, seed))
-        return
-    seeds = seeds_of(options)
-    names = {seed: options.model / f"seed-{seed}" if len(seeds) > 1 else options.model for seed in seeds}
-    with one_writer(options.model):
-        kept = {seed: (folder, save(folder, prepared, seed)) for seed, folder in names.items()}
-        yield kept.__getitem__

@@ -7,17 +7,40 @@ so that words in another order than the weights learnt are noticed.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments.shared.fit import check_config, read_config
+from experiments.shared.fit import check_config, read_config, resumable
+from experiments.shared.one_writer import one_writer
 from rnnjax.files import write_whole
 from rnnjax.training.checkpoint import Checkpoints
 
 REPAIR = "bring it from where the model was trained"
+
+
+@contextmanager
+def seed_folders(
+    program: str, model: Path | None, seeds: Sequence[int], config: Mapping[str, Any]
+) -> Iterator[Callable[[int], Path]]:
+    """Where the training of each seed goes: into the model's folder to stay, a folder for each of several seeds, or
+    into the user's cache until all are done.
+
+    Args:
+      config: what the trainings are, by which the cache finds them again.
+
+    Raises:
+      ValueError: another process writes there.
+    """
+    if model is None:
+        with resumable(program, config) as folder_of:
+            yield folder_of
+        return
+    with one_writer(model):
+        yield lambda seed: model / f"seed-{seed}" if len(seeds) > 1 else model
 
 
 def digest_of(content: Any) -> str:
