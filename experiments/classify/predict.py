@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from rich.console import Console
 
@@ -57,7 +57,7 @@ def texts_of(options: PredictOptions, classifier: Classifier) -> list[str] | Non
     return table.texts(options.text_column or classifier.settings.text_column)
 
 
-def answer(file: TextIO, classifier: Classifier, batches: Iterable[Sequence[str]]) -> Counter[str]:
+def answer(file: IO[str], classifier: Classifier, batches: Iterable[Sequence[str]]) -> Counter[str]:
     """Write the table, every batch as soon as it is read; how many texts each class has."""
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["class", "probability", *(f"p({name})" for name in classifier.classes), "text"])

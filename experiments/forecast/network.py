@@ -66,7 +66,7 @@ class Forecaster(NamedTuple):
 
     train: Callable[..., Trained]
     forecast: Callable[..., np.ndarray]
-    init: Callable[[Array, int], Params]
+    init: Callable[..., Params]
     warm_up: int
 
 

@@ -71,8 +71,8 @@ def texts_of(options: TrainOptions) -> tuple[list[str], str]:
     if not options.files:
         return standard_library(), f"Python {platform.python_version()} standard library"
     paths = [Path(options.data_dir or "", file) for file in options.files]
-    dialect = {"encoding": options.encoding, "sep": options.sep, "heading": options.heading}
-    return read_texts(paths, options.form, options.column, **dialect), " + ".join(path.resolve().name for path in paths)
+    texts = read_texts(paths, options.form, options.column, options.encoding, sep=options.sep, heading=options.heading)
+    return texts, " + ".join(path.resolve().name for path in paths)
 
 
 def corpus_of(options: TrainOptions, settings: Settings) -> Corpus:
