@@ -4,7 +4,7 @@ IMDB and AG News as published systems did them (--list), any other data set on t
 own (CSV, TSV, JSON lines, Parquet) with a text and a label column:
 
     python -m experiments.classify imdb-keras --seeds 3
-    python -m experiments.classify imdb-keras --dataset my.csv --split 0.8/0.1/0.1 --label-column stars --model DIR
+    python -m experiments.classify own --dataset my.csv --text-column review --label-column stars --model DIR
 
 What is kept in DIR says anywhere which class new texts are of; python -m experiments.classify predict --help says more:
 

@@ -209,6 +209,20 @@ imdb_packed_best = partial(
 agnews = partial(Settings, dataset=AG_NEWS, masked=False, batching="random", embedding_size=64)
 
 PRESETS: dict[str, Settings] = {
+    # for a file of some hundred texts of one's own, with --dataset; a small network and many small steps
+    "own": Settings(
+        split="0.8/0.1/0.1",
+        cell="gru",
+        embedding_size=64,
+        hidden_size=64,
+        pooling="max",
+        dropout_readout=0.3,
+        clip_norm=1.0,
+        learning_rate=3e-3,
+        schedule="linear",
+        batch_size=16,
+        num_epochs=10,
+    ),
     # Keras' LSTM example on IMDB
     "imdb-keras": imdb_keras(),
     # the same sizes and data; every other choice free (made on 5,000 of the training texts)
