@@ -189,6 +189,11 @@ class TrainOptions(Checked):
     out: Annotated[Folder, "write runs.csv, README.md and samples there"] = None
     tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.column is None and (self.sep is not None or self.heading is not None):
+            raise ValueError("--sep and --heading are of tables, whose texts are named by --column")
+
 
 @dataclass(frozen=True)
 class GenerateOptions(Checked):

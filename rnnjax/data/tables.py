@@ -343,7 +343,8 @@ def _json_lines(where: str, text: str) -> dict[str, list[Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: line {number} is no JSON (cut off?): {error}") from None
+            why = f"{error.msg}, character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+            raise ValueError(f"{where}: line {number} is no JSON (cut off?): {why}") from None
         if not isinstance(row, dict):
             raise ValueError(f'{where}: line {number} is {type(row).__name__}, not an object such as {{"text": "..."}}')
         rows.append(row)

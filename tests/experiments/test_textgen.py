@@ -66,6 +66,8 @@ def test_lines_columns_and_whole_files_are_texts(tmp_path):
         read(table, "--column", "boddy")
     with pytest.raises(ValueError, match="unknown form 'line'"):
         read(first, "--form", "line")
+    with pytest.raises(ValueError, match="--sep and --heading are of tables"):
+        read(first, "--sep", ";")
 
 
 LONG = "x" * 200_000
