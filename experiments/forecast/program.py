@@ -25,13 +25,13 @@ from experiments.forecast.rolling import (
     scale,
 )
 from experiments.forecast.saved_model import forecaster_of, load as load_model, save
-from experiments.forecast.settings import PRESETS, PredictOptions, Settings, autoregressions
+from experiments.forecast.settings import PRESETS, PredictOptions, Reading, Settings, autoregressions
 from experiments.shared.cells import variant
 from experiments.shared.command_line import Given
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
-from experiments.shared.settings import as_flags
+from experiments.shared.settings import as_flags, fields_of
 from rnnjax.data.series import make_transform
 
 
@@ -66,18 +66,7 @@ def choose(given: Given) -> Chosen:
 def load(given: Given) -> data.Series:
     if given.preset not in PRESETS:
         return data.read_file(given.options, given.preset, given.options.exogenous)
-    of_files = (
-        "exogenous",
-        "column",
-        "dates",
-        "date_format",
-        "missing",
-        "sep",
-        "decimal",
-        "thousands",
-        "heading",
-        "encoding",
-    )
+    of_files = ("exogenous", *fields_of(Reading))
     plain = type(given.options)()
     told = {name: value for name in of_files if (value := getattr(given.options, name)) != getattr(plain, name)}
     if told:

@@ -25,7 +25,7 @@ from rnnjax.training.checkpoint import Checkpoints
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
-CONFIG = "config.json"
+CONFIG, CHECKPOINTS = "config.json", "checkpoints"
 TIES = "ties"
 OF_FIT = ("chunk", "score", TIES)  # keys of a history's entries that are no measurements
 WORST = (math.inf, math.inf)
@@ -91,9 +91,7 @@ def fit(
     checkpoints = None
     if folder is not None:
         check_config(folder, config or {})
-        checkpoints = Checkpoints(
-            Path(folder) / "checkpoints", keep, warn=lambda text: console.print(text, markup=False)
-        )
+        checkpoints = Checkpoints(Path(folder) / CHECKPOINTS, keep, warn=lambda text: console.print(text, markup=False))
     progress = _Progress(console, title, num_chunks)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # since the last evaluation
@@ -168,6 +166,8 @@ def resumable(program: str, config: Mapping[str, Any]) -> Iterator[Callable[[int
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.json, or see that the one in the folder says the same.
 
+    One without a checkpoint beside it, of a training that was refused or stopped before its first, is written anew.
+
     Raises:
       ValueError: it says something else (which is named), or is no JSON.
     """
@@ -176,10 +176,12 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if path.exists():
         old = read_config(folder)
         changed = [k for k in {**old, **config} if old.get(k) != config.get(k)]
-        if changed:
+        begun = any((Path(folder) / CHECKPOINTS).glob("*"))
+        if changed and begun:
             rows = "\n".join(f"  {k}: {old.get(k)!r} there, {config.get(k)!r} now" for k in changed)
             raise ValueError(f"{folder} holds another training:\n{rows}\nGive another folder, or delete that one.")
-        return
+        if not changed:
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 

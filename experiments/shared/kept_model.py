@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from experiments.shared.fit import check_config, read_config, resumable
+from experiments.shared.fit import CHECKPOINTS, check_config, read_config, resumable
 from experiments.shared.one_writer import one_writer
 from rnnjax.files import write_whole
 from rnnjax.training.checkpoint import Checkpoints
@@ -106,9 +106,9 @@ def best_params(folder: Path, init: Callable[[jax.Array], Any], warn: Callable[[
       FileNotFoundError, ValueError: no checkpoint yet, or none that can be read.
     """
     none = f"{folder} holds no checkpoint yet: the training has not come to its first evaluation"
-    if not (folder / "checkpoints").is_dir():
+    if not (folder / CHECKPOINTS).is_dir():
         raise FileNotFoundError(none)
-    checkpoints = Checkpoints(folder / "checkpoints", warn=warn, read_only=True)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, warn=warn, read_only=True)
     try:
         saved = checkpoints.latest(best=jax.eval_shape(init, jax.random.key(0)))
     finally:

@@ -176,6 +176,15 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
         training(folder=tmp_path, config={"size": 6})
 
 
+def test_a_folder_in_which_nothing_was_trained_yet_is_taken(tmp_path):
+    def refused(state, i):
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        training(folder=tmp_path, chunk=refused, config={"size": 6})
+    assert len(training(folder=tmp_path).history) == 4
+
+
 def test_divergence_stops_and_is_told():
     def chunk(state, i):
         return state, Measured(1.0 if i < 2 else float("nan"), 1.0)
