@@ -49,7 +49,7 @@ class Options(Checked):
     """What the program does with them."""
 
     data_dir: Annotated[Folder, "folder that holds music/JSB_Chorales.npz or .mat"] = None
-    folder: Annotated[Folder, "folder with a piano roll [steps, 88] a file: .npy, .npz, .csv"] = None
+    folder: Annotated[Folder, "pieces of your own, a file each: MIDI or a roll [steps, 88], .npy .npz .csv .mat"] = None
     fractions: Annotated[
         tuple[float, float, float], "of a folder's files for training, validation, test, if it has no lists of them"
     ] = (0.6, 0.2, 0.2)
