@@ -1,11 +1,14 @@
 """python -m experiments.classify PRESET [--setting VALUE ...]: text classification with recurrent networks.
 
-IMDB and AG News as published systems did them (--list), or any data set on the Hugging Face Hub or in a CSV, TSV or
-Parquet file with a text and a label column:
+IMDB and AG News as published systems did them (--list), any other data set on the Hugging Face Hub, or a table of your
+own (CSV, TSV, JSON lines, Parquet) with a text and a label column:
 
     python -m experiments.classify imdb-keras --seeds 3
-    python -m experiments.classify imdb-keras --dataset my.csv --split 0.8/0.1/0.1 --label-column stars
-    python -m experiments.classify imdb-keras --text "A film to forget." "I laughed and cried."
+    python -m experiments.classify own --dataset my.csv --text-column review --label-column stars --model DIR
+
+What is kept in DIR says anywhere which class new texts are of; python -m experiments.classify predict --help says more:
+
+    python -m experiments.classify predict --model DIR new.csv --out classes.csv
 """
 
 import sys
@@ -13,15 +16,18 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.classify.settings import PRESETS, Options
-from experiments.shared.command_line import Command, Given
+from experiments.classify.settings import PRESETS, Options, PredictOptions
+from experiments.shared.command_line import Command, Commands, Given
 from experiments.shared.start import start
 
-COMMAND = Command("python -m experiments.classify", __doc__, Options, PRESETS, "imdb-keras")
+PROG = "python -m experiments.classify"
+TRAIN = Command(PROG, __doc__, Options, PRESETS, "imdb-keras")
+PREDICT = Command(f"{PROG} predict", "Classify texts with a model that was kept.", PredictOptions)
+COMMAND = Commands(PROG, __doc__, {"train": TRAIN, "predict": PREDICT}, default="train")
 
 
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
-    """Prepare, train a classifier for each seed, record and classify where asked."""
+    """Train or classify, as the command says."""
     from experiments.classify import program
 
     program.run(console, given, argv)

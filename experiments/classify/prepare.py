@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from experiments.classify.batches import Part
 from experiments.classify.network import make_network
 from experiments.classify.settings import Settings, split_sizes
 from rnnjax.data.ragged import Ragged, make_buckets, take, truncate
-from rnnjax.data.texts import Texts, load_texts, split_of
+from rnnjax.data.texts import Texts, is_given, load_texts, split_of
 from rnnjax.data.tokens import Tokens, tokenise
 from rnnjax.data.vocabulary import Vocabulary, build_vocabulary, encode_all
 from rnnjax.data.word_vectors import ppmi_svd, read_vectors, table_for
@@ -43,7 +43,7 @@ def prepare(settings: Settings, data_dir: Path | None = None) -> Prepared:
     started = time.perf_counter()
     texts, bounds = _load(settings, data_dir)
     tokens = tokenise(texts.texts, settings.tokenizer, user_cache())
-    parts_rows = _split(settings, bounds, len(texts.texts))
+    parts_rows = _split(settings, bounds, texts.labels)
     cap = settings.max_tokens or int(max(tokens.ids.lengths.max(), 1))
     shortened = tokens._replace(ids=truncate(tokens.ids, cap, settings.keep))
     source = tokens if settings.whole_texts else shortened  # of vocabulary and vectors
@@ -63,13 +63,16 @@ def prepare(settings: Settings, data_dir: Path | None = None) -> Prepared:
 
 def _load(settings: Settings, data_dir: Path | None) -> tuple[Texts, int | None]:
     """All texts, and where the official test split begins."""
-    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
-    is_file = Path(settings.dataset).suffix.lower() in (".csv", ".tsv", ".parquet")
-    if settings.test_file and not is_file:
-        raise ValueError(f"test_file={settings.test_file!r} goes with a file as dataset, not {settings.dataset!r}")
-    if is_file:
-        columns["encoding"] = settings.encoding
-        train = load_texts(settings.dataset, **columns)
+    columns: dict[str, Any] = {"text_column": settings.text_column, "label_column": settings.label_column}
+    given = is_given(settings.dataset, data_dir)
+    if settings.test_file and not given:
+        raise ValueError(
+            f"test_file={settings.test_file!r} goes with a file or a folder of texts as dataset, not "
+            f"{settings.dataset!r}"
+        )
+    if given:
+        columns |= {"encoding": settings.encoding, "sep": settings.sep, "heading": settings.heading}
+        train = load_texts(settings.dataset, data_dir=data_dir, **columns)
         if not settings.test_file:
             if settings.split == "official":
                 raise ValueError(f"{settings.dataset} is one split: give test_file=FILE, or split=0.8/0.1/0.1")
@@ -82,20 +85,22 @@ def _load(settings: Settings, data_dir: Path | None) -> tuple[Texts, int | None]
     return both, len(train.texts)
 
 
-def _split(settings: Settings, num_train: int | None, count: int) -> dict[str, np.ndarray]:
-    """Rows of each part, the same for every seed, in an order drawn once."""
+def _split(settings: Settings, num_train: int | None, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of each part, the same for every seed, in an order drawn once; each part has its share of every class."""
     sizes = split_sizes(settings)
     names = ("train", "validation", "test")
     if sizes is None:
         if not 0 <= settings.num_validation < num_train:
             raise ValueError(f"num_validation={settings.num_validation} must lie in 0 .. {num_train - 1}")
-        order = np.random.default_rng(SPLIT_SEED).permutation(num_train)
-        cut = num_train - settings.num_validation
-        return dict(zip(names, (order[:cut], order[cut:], np.arange(num_train, count)), strict=True))
+        parts = [num_train - settings.num_validation, settings.num_validation]
+        parts = split_of(num_train, parts[: 1 + bool(parts[1])], SPLIT_SEED, labels[:num_train])
+        held_out = parts[1] if len(parts) > 1 else np.zeros(0, int)
+        return dict(zip(names, (parts[0], held_out, np.arange(num_train, len(labels))), strict=True))
     if settings.num_validation:
         raise ValueError("num_validation goes with split=official; another split has its size in the middle")
     given = [(name, size) for name, size in zip(names, sizes, strict=True) if size]
-    rows = dict(zip([n for n, _ in given], split_of(count, [s for _, s in given], SPLIT_SEED), strict=True))
+    parts = split_of(len(labels), [s for _, s in given], SPLIT_SEED, labels)
+    rows = dict(zip([n for n, _ in given], parts, strict=True))
     return {name: rows.get(name, np.zeros(0, int)) for name in names}
 
 

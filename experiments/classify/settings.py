@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.shared.settings import (
@@ -11,6 +12,7 @@ from experiments.shared.settings import (
     Count,
     Folder,
     Limit,
+    Mark,
     Metavar,
     Optimizer,
     Positive,
@@ -33,8 +35,10 @@ class Settings(Checked):
     """A data set, how its texts become numbers, a network and its training."""
 
     # the data
-    dataset: Annotated[str, "a name on the Hub, or a CSV, TSV or Parquet file"] = IMDB
-    test_file: Annotated[str, "where --dataset is a file, one to test on"] = ""
+    dataset: Annotated[
+        str, "a name on the Hub; a table (CSV, TSV, JSON lines, Parquet); or a folder with one of .txt files a class"
+    ] = IMDB
+    test_file: Annotated[str, "where --dataset is a file or such a folder, one to test on"] = ""
     split: Annotated[
         str, "or sizes of training, validation and test: counts 34000/6000/10000 or shares 0.67/0/0.33"
     ] = "official"
@@ -43,6 +47,8 @@ class Settings(Checked):
     ] = 0
     text_column: str = "text"
     label_column: str = "label"
+    sep: Annotated[str | None, "what parts columns; by default found among tab ; | ,"] = None
+    heading: Annotated[bool | None, "whether the first row is a heading; by default found"] = None
     encoding: Annotated[str, "of a file"] = "utf-8"
     # texts to numbers
     tokenizer: Tokenizer = "words"
@@ -132,9 +138,37 @@ class Options(Checked):
     seeds: Annotated[Size, "how many"] = 1
     first_seed: Annotated[Count, "to go on after those there are"] = 0
     text: Annotated[tuple[str, ...], Metavar("TEXT"), "texts to classify once trained"] = ()
+    model: Annotated[Folder, "keep what is learnt there; with several seeds, DIR/seed-0 ..."] = None
     out: Annotated[Folder, "write runs.csv, curves, plots and README.md there"] = None
     tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
     data_dir: Annotated[Folder, "folder of data sets in the Hub's layout (default: the Hub)"] = None
+
+
+@dataclass(frozen=True)
+class PredictOptions(Checked):
+    """Which texts, and where what is said of them goes."""
+
+    model: Annotated[Path, Metavar("DIR"), "where a training has kept it"]
+    file: Annotated[
+        Path | None,
+        Metavar("FILE"),
+        Mark.PLACE,
+        "a table, or a file with a text a line; none: standard input, each line answered as it comes",
+    ] = None
+    text: Annotated[tuple[str, ...], Metavar("TEXT"), "these texts, in place of a file"] = ()
+    text_column: Annotated[str | None, "of a table; by default that of the training"] = None
+    sep: Annotated[str | None, "what parts columns; by default found among tab ; | ,"] = None
+    heading: Annotated[bool | None, "whether the first row is a heading; by default found"] = None
+    encoding: Annotated[str, "of the file"] = "utf-8"
+    out: Annotated[Path | None, Metavar("FILE"), "write the table there, and say how many texts each class has"] = None
+    trust_code: Annotated[bool, "import the module that the model's config.json names for its cell"] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.file is not None and self.text:
+            raise ValueError(f"{self.file} and --text: give one of them")
+        if self.out is not None and self.file is None and not self.text:
+            raise ValueError("--out goes with a file or --text; lines of standard input are answered as they come")
 
 
 HERE = "experiments.classify.cells"
@@ -175,6 +209,20 @@ imdb_packed_best = partial(
 agnews = partial(Settings, dataset=AG_NEWS, masked=False, batching="random", embedding_size=64)
 
 PRESETS: dict[str, Settings] = {
+    # for a file of some hundred texts of one's own, with --dataset; a small network and many small steps
+    "own": Settings(
+        split="0.8/0.1/0.1",
+        cell="gru",
+        embedding_size=64,
+        hidden_size=64,
+        pooling="max",
+        dropout_readout=0.3,
+        clip_norm=1.0,
+        learning_rate=3e-3,
+        schedule="linear",
+        batch_size=16,
+        num_epochs=10,
+    ),
     # Keras' LSTM example on IMDB
     "imdb-keras": imdb_keras(),
     # the same sizes and data; every other choice free (made on 5,000 of the training texts)

@@ -1,7 +1,7 @@
-"""Training and using a text classifier."""
+"""Training a text classifier."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,16 +13,16 @@ import numpy as np
 import optax
 from rich.console import Console
 
-from experiments.classify.batches import Part, Segment, cut, joined, on_device, segments
+from experiments.classify.batches import Segment, cut, joined, on_device, segments
 from experiments.classify.network import logits_of, losses, make_network, num_outputs
 from experiments.classify.prepare import SPLIT_SEED, Prepared
+from experiments.classify.scores import Score, by_class, score_of
 from experiments.classify.settings import PORTIONS, Settings
 from experiments.shared.fit import Fitted, fit
 from experiments.shared.tensorboard import Board
-from rnnjax.compiling import compiler_options, run_once_options
-from rnnjax.data.ragged import PADDING, padded_tokens, truncate
-from rnnjax.data.tokens import tokenise
-from rnnjax.data.vocabulary import UNKNOWN, encode_all
+from rnnjax.compiling import run_once_options
+from rnnjax.data.ragged import PADDING, padded_tokens
+from rnnjax.data.vocabulary import UNKNOWN
 from rnnjax.models.model import Model, embedding, make_model
 from rnnjax.training.learner import Learning, Measured, local_mesh, make_evaluate, make_learner
 from rnnjax.training.losses import penalty
@@ -31,18 +31,14 @@ from rnnjax.training.optimizers import Hyper, make_optimizer, make_schedule
 STEPS = 16  # batches, at most, that one call of a compiled program is given
 
 
-def make_classifier(prepared: Prepared) -> Model:
-    """Ids [T, B] -> outputs [B, O]."""
-    settings = prepared.settings
+def make_classifier(settings: Settings, num_ids: int, num_classes: int, table: np.ndarray | None = None) -> Model:
+    """Ids [T, B] -> outputs [B, O]; with a table [V, E] that the embedding begins with."""
     init = jax.nn.initializers.normal(1.0) if settings.embedding_init == "normal" else None
-    words = embedding(
-        prepared.vocabulary.size, settings.embedding_size, init=init, table=prepared.table, tuned=settings.tuned
-    )
     return make_model(
         make_network(settings),
-        num_outputs(settings, len(prepared.classes)),
+        num_outputs(settings, num_classes),
         outputs=settings.pooling,
-        embedding=words,
+        embedding=embedding(num_ids, settings.embedding_size, init=init, table=table, tuned=settings.tuned),
         dropout=settings.dropout_readout,
     )
 
@@ -53,7 +49,7 @@ class Run(NamedTuple):
     seed: int
     fitted: Fitted
     params: Any
-    scores: dict[str, dict[str, float]]  # split -> loss, accuracy
+    scores: dict[str, Score]  # by split
     num_params: int
 
 
@@ -63,7 +59,7 @@ class Program(NamedTuple):
     init: Callable[[jax.Array], Learning]  # key -> the state before the first step
     put: Callable[[Learning], Learning]
     steps: Callable[[Learning, Segment, jax.Array], tuple[Learning, Measured]]
-    sums: Callable[[Any, Segment, str], np.ndarray]  # params, batches, part -> sum of losses, right ones, examples
+    sums: Callable[[Any, Segment, str], np.ndarray]  # params, batches, part -> what `score_of` reads
     steps_per_call: int
     compile_seconds: float
 
@@ -71,7 +67,9 @@ class Program(NamedTuple):
 def make_program(prepared: Prepared) -> Program:
     """Compile training and evaluation for every length of the buckets."""
     settings, boundaries = prepared.settings, prepared.boundaries
-    model, mesh = make_classifier(prepared), local_mesh(settings.batch_size)
+    num_classes = len(prepared.classes)
+    model = make_classifier(settings, prepared.vocabulary.size, num_classes, prepared.table)
+    mesh = local_mesh(settings.batch_size)
     num_batches = -(-len(prepared.parts["train"].labels) // settings.batch_size)
     transformation = make_transformation(settings, num_batches * settings.num_epochs + len(boundaries))
 
@@ -83,15 +81,15 @@ def make_program(prepared: Prepared) -> Program:
             xs = jnp.where(lost & (xs != PADDING), UNKNOWN, xs)
         logits = logits_of(settings, model.apply(params, xs, lengths if settings.masked else None, key))
         labels = data["labels"][rows]
-        return losses(settings, logits, labels), jnp.argmax(logits, axis=-1) == labels, rows >= 0
+        return losses(settings, logits, labels), jnp.argmax(logits, axis=-1), labels, rows >= 0
 
     def objective(length: int, params, carry, rows, key, data):
-        loss, _, counted = outputs(length, params, rows, key, data)
+        loss, _, _, counted = outputs(length, params, rows, key, data)
         return jnp.sum(loss * counted), (jnp.sum(counted), carry)
 
     def measure(length: int, params, carry, rows, data):
-        loss, correct, counted = outputs(length, params, rows, None, data)
-        return (jnp.sum(loss * counted), jnp.sum(correct & counted), jnp.sum(counted)), carry
+        loss, said, labels, counted = outputs(length, params, rows, None, data)
+        return (jnp.sum(loss * counted), by_class(num_classes, said, labels, counted)), carry
 
     own_penalty = None
     if settings.l1 or settings.l2:
@@ -126,8 +124,8 @@ def make_program(prepared: Prepared) -> Program:
         return programs[one.length, True](state, rows_of(one, "train"), one.count, key, data)
 
     def sums(params: Any, one: Segment, part: str) -> np.ndarray:
-        found, _ = programs[one.length, False](params, (), rows_of(one, part), one.count, data)
-        return np.array([float(value) for value in jax.device_get(found)])
+        (loss, counts), _ = programs[one.length, False](params, (), rows_of(one, part), one.count, data)
+        return np.append(np.asarray(counts, float).ravel(), float(loss))
 
     return Program(init, learner.put, take_steps, sums, steps, time.perf_counter() - started)
 
@@ -165,15 +163,15 @@ def train(
         counts, losses, norms = zip(*each, strict=True)
         return state, Measured(np.average(losses, weights=counts), max(norms))
 
-    def score(params: Any, part: str) -> dict[str, float]:
+    def score(params: Any, part: str) -> Score:
         batches = segments(lengths[part], boundaries, batch_size, program.steps_per_call, by_length=True)
-        loss, correct, count = sum(program.sums(params, one, part) for one in batches)
-        return {"loss": loss / count, "accuracy": correct / count}
+        return score_of(sum(program.sums(params, one, part) for one in batches))
 
     def evaluate(state: Learning) -> dict[str, float]:
         if "validation" not in lengths:
             return {}
-        return {f"validation_{k}": v for k, v in score(state.params, "validation").items()}
+        found = score(state.params, "validation")
+        return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
 
     fitted = fit(
         program.init(key_init),
@@ -182,6 +180,7 @@ def train(
         evaluate=evaluate,
         every=portions // settings.evals_per_epoch,
         score="-validation_accuracy" if "validation" in lengths else None,
+        ties="validation_loss" if "validation" in lengths else None,
         console=console,
         title=title,
         put=program.put,
@@ -199,25 +198,6 @@ def make_transformation(settings: Settings, num_steps: int) -> optax.GradientTra
     schedule = make_schedule(settings.schedule, settings.learning_rate, num_steps)
     own = make_optimizer(settings.optimizer, Hyper(schedule, settings.clip_norm, settings.clip_value))
     return optax.chain(optax.scale(settings.batch_size), own) if settings.summed else own
-
-
-def classify(prepared: Prepared, params: Any, texts: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """The class of each text, and its probability."""
-    settings, model = prepared.settings, make_classifier(prepared)
-    tokens = tokenise(list(texts), settings.tokenizer)
-    if settings.max_tokens:
-        tokens = tokens._replace(ids=truncate(tokens.ids, settings.max_tokens, settings.keep))
-    rows = encode_all(prepared.vocabulary, tokens)
-    length = int(rows.lengths.max()) if settings.masked else max(prepared.boundaries[0], int(rows.lengths.max()))
-    data = on_device(Part(rows, np.zeros(len(texts), np.int32)))
-
-    def probabilities(params, data):
-        xs, lengths = cut(data, jnp.arange(len(texts)), length, settings.pad)
-        return jax.nn.softmax(logits_of(settings, model.apply(params, xs, lengths if settings.masked else None)))
-
-    found = np.asarray(jax.jit(probabilities, compiler_options=compiler_options())(params, data))
-    for one in found:
-        yield prepared.classes[one.argmax()], float(one.max())
 
 
 def tokens_read(prepared: Prepared) -> dict[str, int]:

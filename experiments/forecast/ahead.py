@@ -12,14 +12,13 @@ from rich.console import Console
 
 from experiments.forecast import scores
 from experiments.forecast.data import Series
-from experiments.forecast.network import Forecaster, make_pairs
 from experiments.forecast.outcome import COVERAGE, on_scale
 from experiments.forecast.plots import TITLE, date_axis
 from experiments.forecast.rolling import NetworkForecasts, Rolling
+from experiments.forecast.saved_model import Model, save, save_errors
 from experiments.forecast.settings import Settings
 from experiments.shared.numbers import figure
 from rnnjax.data.dated_series import shown
-from rnnjax.data.series import make_transform
 from rnnjax.files import write_whole
 
 BEFORE = 48  # values of the series shown before
@@ -40,31 +39,43 @@ class Ahead(NamedTuple):
         return [str(step) for step in self.steps] if self.dates is None else [shown(date) for date in self.dates]
 
 
-def look_ahead(
+def fit_all(
     series: Series,
     settings: Settings,
     rolling: Rolling,
     networks: NetworkForecasts,
-    forecaster: Forecaster,
-    count: int,
     console: Console,
-) -> Ahead:
-    """Networks are fitted once more, on all values. The intervals are made of the errors that the rolling forecasts
-    made, whose networks knew less: see `scores.conformal_widths`."""
-    y, lags = series.y, settings.lags
-    fitted = make_transform(settings.transforms, settings.period)(y)
-    pairs = make_pairs([fitted.forward(y)], lags, [len(y) - fitted.lost])
-    trained = forecaster.train(pairs, settings.seeds, console, "on all values")
-    z = forecaster.forecast(trained.params, pairs.xs, np.array([[len(y) - fitted.lost - lags]]), count)
-    each = fitted.inverse(np.asarray(z[0, :, 0], float), y)  # [seeds, N]
+    folder: Path | None = None,
+) -> Model:
+    """Networks fitted once more, on all values; kept where there is a folder.
+
+    Their intervals are to be made of the errors that the rolling forecasts made, whose networks knew less.
+
+    Raises:
+      ValueError: the folder holds another model.
+    """
+    to, _ = on_scale(settings.transforms)
+    errors = to(networks.rolled.mean(axis=0)) - to(rolling.targets)
+    model = Model(settings, series, errors, to(networks.rolled).std(axis=0), None)
+    config = None
+    if folder is not None:
+        config = save(folder, settings, series)
+        save_errors(folder, model)
+    trained = model.forecaster.train(
+        model.pairs(series), settings.seeds, console, "on all values", folder=folder, config=config
+    )
+    return model._replace(params=trained.params)
+
+
+def look_ahead(model: Model, series: Series, count: int) -> Ahead:
+    """What comes after the series that a model was fitted on, or another; see `scores.conformal_widths`."""
+    each = model.forecast(series, count)
     values = each.mean(axis=0)
-    to, back = on_scale(settings.transforms)
-    rolled = networks.rolled[..., :count]
-    errors = to(rolled.mean(axis=0)) - to(rolling.targets[:, :count])
-    errors = np.concatenate([errors, np.full((1, count), np.nan)])
-    spread = np.concatenate([to(rolled).std(axis=0), to(each).std(axis=0)[None]])
+    to, back = on_scale(model.settings.transforms)
+    errors = np.concatenate([model.errors[:, :count], np.full((1, count), np.nan)])
+    spread = np.concatenate([model.spread[:, :count], to(each).std(axis=0)[None]])
     halves = scores.conformal_widths(errors, spread, COVERAGE)[-1]
-    steps = len(y) + 1 + np.arange(count)
+    steps = len(series.y) + 1 + np.arange(count)
     return Ahead(steps, series.dates_ahead(count), values, back(to(values) - halves), back(to(values) + halves))
 
 

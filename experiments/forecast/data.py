@@ -1,11 +1,12 @@
 """The series that experiments.forecast knows: airline passengers, a noisy sine, the column of a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.forecast.settings import SINE_PERIOD, Options
+from experiments.forecast.settings import SINE_PERIOD, Reading
 from rnnjax.data.dated_series import read_series
 from rnnjax.data.dates import Frequency, find_frequency, following
 
@@ -38,11 +39,19 @@ class Series(NamedTuple):
     truth: np.ndarray | None = None  # [n], without noise, where that is known
     dates: np.ndarray | None = None  # [n], datetime64[s]
     frequency: Frequency | None = None  # of the dates, where they are evenly spaced
+    exogenous: np.ndarray | None = None  # [n, K], float64, further columns
+    exogenous_names: tuple[str, ...] = ()
 
     def until(self, count: int) -> "Series":
         """The first values alone."""
-        truth, dates = (None if each is None else each[:count] for each in (self.truth, self.dates))
-        return self._replace(y=self.y[:count], truth=truth, dates=dates)
+        names = ("truth", "dates", "exogenous")
+        cut = {name: None if (each := getattr(self, name)) is None else each[:count] for name in names}
+        return self._replace(y=self.y[:count], **cut)
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The exogenous ones, [n, K]; K is 0 where there are none."""
+        return np.zeros((len(self.y), 0)) if self.exogenous is None else self.exogenous
 
     def dates_ahead(self, count: int) -> np.ndarray | None:
         """Of the `count` steps after the last one, [count]; None where they are not known."""
@@ -65,8 +74,12 @@ def sine(seed: int = 0) -> Series:
     return Series("noisy sine", "value", truth + noise, truth)
 
 
-def read_file(options: Options, path: str | Path) -> Series:
+def read_file(options: Reading, path: str | Path, exogenous: Sequence[str] = (), column: str | None = None) -> Series:
     """A column of numbers of a file, in the order of its dates where it has some; see `rnnjax.data.dated_series`.
+
+    Args:
+      exogenous: further columns.
+      column: where the options name none.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -74,9 +87,10 @@ def read_file(options: Options, path: str | Path) -> Series:
     """
     read = read_series(
         path,
-        options.column,
+        options.column or column,
         date_column=options.dates,
         date_format=options.date_format,
+        exogenous=exogenous,
         missing=options.missing,
         sep=options.sep,
         decimal=options.decimal,
@@ -84,4 +98,12 @@ def read_file(options: Options, path: str | Path) -> Series:
         heading=options.heading,
         encoding=options.encoding,
     )
-    return Series(f"{Path(path).name}: {read.name}", read.name, read.values, None, read.dates, read.frequency)
+    return Series(
+        f"{Path(path).name}: {read.name}",
+        read.name,
+        read.values,
+        dates=read.dates,
+        frequency=read.frequency,
+        exogenous=read.exogenous if exogenous else None,
+        exogenous_names=read.exogenous_names,
+    )

@@ -4,7 +4,11 @@
     python -m experiments.forecast my.csv --column price --period 12 --transforms log,seasonal,standard --ahead 12
 
 Forecasts are made from every origin in the test part, 1 to --horizon steps ahead, by networks that were fitted on
-nothing later. With --out they go into a results folder. --ahead N adds what comes after the last value.
+nothing later. With --out they go into a results folder. --ahead N adds what comes after the last value. With --model
+DIR networks fitted on all values are kept, for when the series has grown; python -m experiments.forecast predict --help
+says more:
+
+    python -m experiments.forecast predict --model DIR my-longer.csv --out DIR
 """
 
 import sys
@@ -13,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.forecast.settings import PRESETS, Options, Settings
-from experiments.shared.command_line import Command, Given
+from experiments.forecast.settings import PRESETS, Options, PredictOptions, Settings
+from experiments.shared.command_line import Command, Commands, Given
 from experiments.shared.start import start
 
 
@@ -31,11 +35,14 @@ def of_a_file(name: str) -> Settings:
     return Settings()
 
 
-COMMAND = Command("python -m experiments.forecast", __doc__, Options, PRESETS, "airline-best", of_a_file)
+PROG = "python -m experiments.forecast"
+TRAIN = Command(PROG, __doc__, Options, PRESETS, "airline-best", of_a_file)
+PREDICT = Command(f"{PROG} predict", "Say what comes next in a series, with a model that was kept.", PredictOptions)
+COMMAND = Commands(PROG, __doc__, {"train": TRAIN, "predict": PREDICT}, default="train")
 
 
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
-    """Forecast, show, record where asked."""
+    """Forecast, show, keep and record where asked; or say what comes next alone."""
     from experiments.forecast import program
 
     program.run(console, given, argv)

@@ -1,11 +1,13 @@
 """Networks that forecast a series: all seeds, and all fits of a rolling origin, in one vmapped program.
 
 A network sees transformed values z and says the next one. At position i it sees z_i .. z_{i+lags-1}, the oldest first,
-and is to say z_{i+lags}. Forecasts further ahead feed what it said back to it.
+and is to say z_{i+lags}. Of further columns, where there are some, it sees the values at the same steps. Forecasts
+further ahead feed what it said back to it; further columns then stay as they were last, as nobody knows better.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -30,14 +32,14 @@ NUM_CHUNKS = 20  # of a training, between which it reports and can be stopped
 class Pairs(NamedTuple):
     """What networks see and are to say, by fit: each has transformed the series with its own constants."""
 
-    xs: Any  # [fits, T, lags]
+    xs: Any  # [fits, T, lags (1 + K)], the lags of the series, then those of each of K further columns
     targets: Any  # [fits, T]; the last position has none
     known: Any  # [fits, T], whether the target belongs to the training part
 
 
 class Params(NamedTuple):
     model: ModelParams
-    shortcut: Array | None  # [lags], from the values seen straight to the output
+    shortcut: Array | None  # [lags (1 + K)], from the values seen straight to the output
 
 
 class Learning(NamedTuple):
@@ -55,20 +57,26 @@ class Trained(NamedTuple):
 
 
 class Forecaster(NamedTuple):
-    """train(pairs, num_seeds, console, title) -> Trained
+    """train(pairs, num_seeds, console, title, folder=None, config=None) -> Trained, kept in a folder as `fit` does
 
-    forecast(params, xs [fits, T, lags], positions [fits, K], horizon) -> z [fits, seeds, K, horizon]
+    forecast(params, xs [fits, T, I], positions [fits, N], horizon) -> z [fits, seeds, N, horizon]
 
-    Before position `warm_up` a network has not seen a whole window.
+    init(key, I) -> Params of one network. Before position `warm_up` a network has not seen a whole window.
     """
 
     train: Callable[..., Trained]
     forecast: Callable[..., np.ndarray]
+    init: Callable[..., Params]
     warm_up: int
 
 
-def make_pairs(series: Sequence[np.ndarray], lags: int, num_known: Sequence[int]) -> Pairs:
+def make_pairs(
+    series: Sequence[np.ndarray], lags: int, num_known: Sequence[int], exogenous: Sequence[np.ndarray] = ()
+) -> Pairs:
     """Pairs of a series [n] as each fit has transformed it, knowing the first num_known values of that.
+
+    Args:
+      exogenous: further columns [n, K], as each fit has scaled them; () where there are none.
 
     Raises:
       ValueError: a fit would have fewer than two pairs to learn from.
@@ -79,6 +87,9 @@ def make_pairs(series: Sequence[np.ndarray], lags: int, num_known: Sequence[int]
             f"last {lags} needs at least {lags + 2}"
         )
     xs = np.stack([windows(z, lags) for z in series])
+    if len(exogenous):
+        seen = np.stack([windows(columns, lags) for columns in exogenous])  # [fits, T, lags, K]
+        xs = np.concatenate([xs, np.moveaxis(seen, -1, -2).reshape(*xs.shape[:2], -1)], axis=-1)
     targets = np.stack([np.append(z[lags:], 0.0) for z in series])
     known = np.arange(lags, lags + xs.shape[1]) < np.array(num_known)[:, None]
     return Pairs(xs.astype(np.float32), targets.astype(np.float32), known)
@@ -103,6 +114,7 @@ def make_forecaster(
     hyper: Hyper,
     num_steps: int,
     batch_size: int = 1,
+    num_exogenous: int = 0,
 ) -> Forecaster:
     """A cell that reads values, and a linear readout that says the next one.
 
@@ -115,6 +127,7 @@ def make_forecaster(
       optimizer, hyper: of `make_optimizer`, mean squared error being the loss.
       num_steps: steps of the optimizer.
       batch_size: windows a step.
+      num_exogenous: further columns among what a network sees.
     """
     model = make_model(cell, 1, outputs="last" if window else "all")
     transformation = make_optimizer(optimizer, hyper)
@@ -152,8 +165,11 @@ def make_forecaster(
         take = lax.dynamic_slice_in_dim(order, step % per_epoch * batch_size, batch_size)
         return cut(xs)[take], targets[take], whole[take]
 
-    def start(key: Array, lags: int) -> Learning:
-        params = Params(model.init(key, lags), jnp.zeros(lags) if shortcut else None)
+    def init(key: Array, input_size: int) -> Params:
+        return Params(model.init(key, input_size), jnp.zeros(input_size) if shortcut else None)
+
+    def start(key: Array, input_size: int) -> Learning:
+        params = init(key, input_size)
         return Learning(params, transformation.init(params), jnp.zeros((), jnp.int32))
 
     def chunk(state: Learning, key: Array, pairs: Pairs, count: Array) -> tuple[Learning, Measured]:
@@ -174,14 +190,21 @@ def make_forecaster(
 
     run_chunk = everyone(chunk, (0, 0, None, None), (0, None, 0, None))
 
-    def train(pairs: Pairs, num_seeds: int, console: Console, title: str) -> Trained:
-        num_fits, _, lags = pairs.xs.shape
+    def train(
+        pairs: Pairs,
+        num_seeds: int,
+        console: Console,
+        title: str,
+        folder: Path | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> Trained:
+        num_fits, _, input_size = pairs.xs.shape
         if window and batch_size > (least := int(pairs.known.sum(axis=1).min()) - warm_up):
             raise ValueError(
                 f"batches of {batch_size} windows, but the shortest training part has {max(least, 0)} of {window} steps"
             )
         keys = jax.vmap(jax.random.key)(jnp.arange(num_seeds))
-        state = jax.vmap(lambda key: start(key, lags))(keys)
+        state = jax.vmap(lambda key: start(key, input_size))(keys)
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_fits, *leaf.shape)), state)
         size = -(-num_steps // NUM_CHUNKS)
         num_chunks = -(-num_steps // size)
@@ -199,11 +222,19 @@ def make_forecaster(
             score=None,
             console=console,
             title=title,
+            folder=folder,
+            config=config,
         )
         if fitted.diverged:
             raise ValueError(f"{title}: the training loss became infinite or NaN; try a lower --learning-rate")
         num_params = sum(leaf[0, 0].size for leaf in jax.tree.leaves(fitted.best))
         return Trained(fitted.best, num_params, fitted.seconds)
+
+    def moved_on(x: Array, z: Array) -> Array:
+        """What is seen a step later, [N, I], after x [N, I] and the forecast z [N]."""
+        columns = x.reshape(len(x), 1 + num_exogenous, -1)
+        newest = columns[:, :, -1].at[:, 0].set(z)
+        return jnp.concatenate([columns[:, :, 1:], newest[:, :, None]], axis=2).reshape(x.shape)
 
     def from_carries(params: Params, xs: Array, positions: Array, horizon: int) -> Array:
         def step(carry, x):
@@ -212,7 +243,7 @@ def make_forecaster(
         def ahead(running, _):
             carry, x = running
             carry, z = run(params, x[None], carry)
-            return (carry, jnp.concatenate([x[:, 1:], z.T], axis=1)), z[0]
+            return (carry, moved_on(x, z[0])), z[0]
 
         _, carries = lax.scan(step, cell.initial_carry(params.model.recurrent, ()), xs)
         carries = jax.tree.map(lambda leaf: leaf[positions], carries)
@@ -221,8 +252,7 @@ def make_forecaster(
     def from_windows(params: Params, xs: Array, positions: Array, horizon: int) -> Array:
         def ahead(x, _):
             z = over_windows(params, x)
-            new = jnp.concatenate([x[:, -1, 1:], z[:, None]], axis=1)
-            return jnp.concatenate([x[:, 1:], new[:, None]], axis=1), z
+            return jnp.concatenate([x[:, 1:], moved_on(x[:, -1], z)[:, None]], axis=1), z
 
         return lax.scan(ahead, cut(xs)[positions], length=horizon)[1].T
 
@@ -234,4 +264,4 @@ def make_forecaster(
     def forecast(params: Params, xs: np.ndarray, positions: np.ndarray, horizon: int) -> np.ndarray:
         return np.asarray(compiled(horizon)(params, xs, positions), np.float64)
 
-    return Forecaster(train, forecast, warm_up)
+    return Forecaster(train, forecast, init, warm_up)

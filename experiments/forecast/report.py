@@ -27,6 +27,8 @@ split, test examples the origins after it.
 - "RMSE minus that of ...": of the mean forecast; below 0 it is better than the other method. The splits "2.5 %" and
   "97.5 %" are the ends of the difference's interval by block bootstrap over origins; "better than ..." is 1 where all
   of it lies below 0. With fewer origins than two blocks of the horizon's length there is neither.
+- Networks with `--exogenous` columns see as many values of each as of the series, before the origin; further ahead each
+  column is taken to stay as it was last. The methods beside them do not see these columns.
 - Free running: one forecast from the split to the end of the series.
 - Correlation of forecast and last value, and of forecast and actual change since the last value: of a network that
   only repeats what it sees, the first is 1 and the second tells nothing.

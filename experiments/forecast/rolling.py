@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments.forecast import baselines as simple
 from experiments.forecast.network import Forecaster, Trained, make_pairs
-from rnnjax.data.series import Fitted, Transform, make_transform
+from rnnjax.data.series import Fitted, Transform, make_transform, standard
 
 SCALINGS = ("standard", "minmax")
 
@@ -84,6 +84,21 @@ def fit_transforms(rolling: Rolling, transform: Transform, on_all: bool = False)
     return [transform(rolling.y if on_all else rolling.y[:start]) for start in rolling.starts]
 
 
+def scale(columns: np.ndarray, names: Sequence[str], training: np.ndarray) -> np.ndarray:
+    """Further columns [n, K], each less its mean over `training` [m, K] and divided by its standard deviation there.
+
+    Raises:
+      ValueError: a column that is constant there.
+    """
+    scaled = np.empty_like(columns)
+    for k, name in enumerate(names):
+        try:
+            scaled[:, k] = standard(training[:, k]).forward(columns[:, k])
+        except ValueError as error:
+            raise ValueError(f"--exogenous {name}: {error}") from None
+    return scaled
+
+
 def roll(rolling: Rolling, method: Method) -> np.ndarray:
     """[O, horizon]."""
     pairs = zip(rolling.fit_of, rolling.origins, strict=True)
@@ -136,17 +151,21 @@ def network_forecasts(
     console: Console,
     title: str,
     leave_out: int = 0,
+    exogenous: Sequence[np.ndarray] = (),
 ) -> tuple[NetworkForecasts, Trained]:
     """Train all seeds at all starts side by side, and forecast.
 
     Args:
       fitted: the transform of each fit.
       leave_out: values at the end of each training part that are no target.
+      exogenous: further columns [n, K] as each fit has scaled them.
     """
     y, n = rolling.y, len(rolling.y)
     memory = fitted[0].lost + lags
     num_known = [start - leave_out - fitted[0].lost for start in rolling.starts]
-    pairs = make_pairs([one.forward(y) for one in fitted], lags, num_known)
+    pairs = make_pairs(
+        [one.forward(y) for one in fitted], lags, num_known, [columns[fitted[0].lost :] for columns in exogenous]
+    )
     trained = forecaster.train(pairs, num_seeds, console, title)
 
     def forecast(fits: np.ndarray, origins: np.ndarray, horizon: int) -> np.ndarray:

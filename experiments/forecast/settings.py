@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.shared.settings import (
@@ -133,8 +134,8 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Options(Checked):
-    """What the program does with them."""
+class Reading(Checked):
+    """How a file is read."""
 
     column: Annotated[str | None, "of the file; by default its only column of numbers"] = None
     dates: Annotated[str | None, Metavar("COLUMN"), "of the dates; by default the only column of dates"] = None
@@ -148,6 +149,30 @@ class Options(Checked):
     thousands: Annotated[str | None, "what groups digits by three; by default found"] = None
     heading: Annotated[bool | None, "whether the first row is a heading; by default found"] = None
     encoding: Annotated[str, "of the file"] = "utf-8"
+
+
+@dataclass(frozen=True)
+class Options(Reading):
+    """What the program does with them."""
+
+    exogenous: Annotated[
+        tuple[str, ...],
+        Metavar("COLUMN"),
+        "further columns that networks see, --lags values of each up to the origin; beyond it each is taken to stay as "
+        "it was last",
+    ] = ()
     ahead: Annotated[Count, "say what comes in the N steps after the last value, --horizon at most"] = 0
     until: Annotated[Size | None, "use the first N values alone, as to choose settings by"] = None
+    model: Annotated[Folder, "keep networks fitted on all values there, for predict"] = None
     out: Annotated[Folder, "write runs.csv, README.md and plots there, and with --ahead a CSV"] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(Reading):
+    """Which series goes on, and where what comes next goes."""
+
+    model: Annotated[Path, Metavar("DIR"), "where a run has kept it"]
+    file: Annotated[Path, Metavar("FILE"), Mark.PLACE, "the series up to now; --column is by default the model's"]
+    ahead: Annotated[Size | None, "how many steps; by default, and at most, the model's horizon"] = None
+    out: Annotated[Folder, "write a CSV and a plot there"] = None
+    trust_code: Annotated[bool, "import the module that the model's config.json names for its cell"] = False

@@ -37,7 +37,6 @@ class Program(NamedTuple):
     """Compiled training and evaluation of one setting."""
 
     model: Model
-    network: Cell
     learner: Learner
     evaluate: Callable[..., tuple[Any, Any]]
 
@@ -53,10 +52,18 @@ def make_network(settings: Settings, num_steps: int) -> Cell:
     return stack(*[one] * settings.num_layers)
 
 
+def make_music_model(settings: Settings, num_steps: int) -> Model:
+    """Frames [T, B, 88] -> log-odds of the keys in the next ones, [T, B, 88].
+
+    Raises:
+      ValueError: what `make_network` raises.
+    """
+    return make_model(make_network(settings, num_steps), KEYS, outputs="all")
+
+
 def make_program(settings: Settings, num_pieces: int, num_steps: int) -> Program:
     """Everything that is compiled, for so many training pieces, the longest of num_steps."""
-    network = make_network(settings, num_steps)
-    model = make_model(network, KEYS, outputs="all")
+    model = make_music_model(settings, num_steps)
 
     def objective(params, carry, batch, key, data):
         return nats(model, params, batch, key).sum(), (batch.lengths.sum().astype(jnp.float32), carry)
@@ -69,7 +76,7 @@ def make_program(settings: Settings, num_pieces: int, num_steps: int) -> Program
     rate = make_schedule("cosine", settings.learning_rate, num_updates)
     optimizer = make_optimizer(settings.optimizer, Hyper(rate, settings.clip_norm))
     learner = make_learner(objective, optimizer, local_mesh(settings.batch_size))
-    return Program(model, network, learner, make_evaluate(measure, local_mesh(EVAL_BATCH_SIZE)))
+    return Program(model, learner, make_evaluate(measure, local_mesh(EVAL_BATCH_SIZE)))
 
 
 def nats(model: Model, params: Any, batch: Batch, key: Array | None = None) -> Array:

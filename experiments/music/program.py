@@ -26,10 +26,12 @@ from experiments.music.network import (
     score,
     train_epoch,
 )
+from experiments.music.saved_model import about, run_compose, write_roll
 from experiments.music.settings import Options, Settings
 from experiments.shared.cells import variant
 from experiments.shared.command_line import Given
-from experiments.shared.fit import Fitted, fit, resumable
+from experiments.shared.fit import Fitted, check_config, fit
+from experiments.shared.kept_model import seed_folders
 from experiments.shared.looks import style
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
@@ -44,21 +46,31 @@ BLIND = "key frequencies"
 
 
 def run(console: Console, given: Given, argv: Sequence[str]) -> None:
-    """Train a network per seed, score each on the test pieces, record and compose where asked."""
+    """Train a network per seed, score it on the test pieces, keep, record and compose where asked; or compose alone."""
+    if given.command == "compose":
+        run_compose(console, given.options)
+        return
     preset, settings, options = given.label, given.settings, given.options
     check_recorded(options.out)
     make_network(settings, 100)
     dataset, pieces = read(options)
     beginning = beginning_of(pieces["test"], options.piece, options.beginning)
     program = make_program(settings, len(pieces["train"]), max(frames_of(pieces["train"])))
-    console.print(f"{dataset}: " + ", ".join(f"{len(some)} {split} pieces" for split, some in pieces.items()))
+    console.print(
+        f"{dataset}: " + ", ".join(f"{len(some)} {split} pieces" for split, some in pieces.items()), markup=False
+    )
     board = board_at(options.tensorboard)
-    config = {**vars(settings), "dataset": dataset, "sizes": {k: len(v) for k, v in pieces.items()}}
-    with resumable("music", config) as folder_of:
+    seeds = range(options.seeds)
+    with seed_folders("music", options.model, seeds, about(settings, dataset, pieces)) as folder_of:
+        configs = {seed: about(settings, dataset, pieces, seed) for seed in seeds}
+        for seed, config in configs.items():  # before anything is trained, where a folder holds another model
+            check_config(folder_of(seed), config)
         runs = [
             train(console, program, settings, preset, pieces, seed, folder_of(seed), config, board)
-            for seed in range(options.seeds)
+            for seed, config in configs.items()
         ]
+        if options.model:
+            console.print(f"kept: {', '.join(str(folder_of(seed)) for seed in seeds)}", markup=False)
         report(console, options, argv, settings, preset, dataset, pieces, program, runs, beginning)
 
 
@@ -184,7 +196,8 @@ def write(console, folder: Path, rows, runs, preset: str, program: Program, para
         )
     )
     composed = np.concatenate([beginning, new.astype(np.uint8)])
-    np.save(folder / f"continuation_{name}.npy", composed)
+    for ending in ("npy", "mid"):
+        write_roll(folder / f"continuation_{name}.{ending}", composed)
     rolls_plot(pieces["test"][options.piece], composed, len(beginning), preset, options.piece).savefig(
         folder / f"continuation_{name}.png", dpi=144
     )
@@ -198,7 +211,7 @@ def write(console, folder: Path, rows, runs, preset: str, program: Program, para
     for path in sorted(folder.glob("continuation_*.png")):
         captions[path.name] = (
             f"{path.stem.removeprefix('continuation_')}: a test piece, and what the network made of its beginning "
-            f"(left of the line); the notes are in `{path.stem}.npy`, [steps, 88]."
+            f"(left of the line); the notes are in `{path.stem}.npy`, [steps, 88], and `.mid`."
         )
     readme = record(folder, rows, title="Music", text=words(datasets), plots=captions)
     scores_plot(pd.read_csv(folder / "runs.csv")).savefig(folder / SCORES_PLOT, dpi=144)

@@ -1,9 +1,23 @@
 """What experiments.music can be told: settings, their presets, and the program's options."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
-from experiments.shared.settings import Checked, Code, Count, Folder, Limit, Optimizer, Positive, Rate, Size, Width
+from experiments.shared.settings import (
+    Checked,
+    Code,
+    Count,
+    Folder,
+    Limit,
+    Mark,
+    Metavar,
+    Optimizer,
+    Positive,
+    Rate,
+    Size,
+    Width,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Options(Checked):
     """What the program does with them."""
 
     data_dir: Annotated[Folder, "folder that holds music/JSB_Chorales.npz or .mat"] = None
-    folder: Annotated[Folder, "folder with a piano roll [steps, 88] a file: .npy, .npz, .csv"] = None
+    folder: Annotated[Folder, "pieces of your own, a file each: MIDI or a roll [steps, 88], .npy .npz .csv .mat"] = None
     fractions: Annotated[
         tuple[float, float, float], "of a folder's files for training, validation, test, if it has no lists of them"
     ] = (0.6, 0.2, 0.2)
@@ -45,6 +59,7 @@ class Options(Checked):
     beginning: Annotated[Size, "steps of it that are given"] = 16
     steps: Annotated[Size, "frames to compose"] = 64
     temperature: Annotated[Positive, "logits are divided by it"] = 1.0
+    model: Annotated[Folder, "keep what is learnt there; with several seeds, DIR/seed-0 ..."] = None
     out: Annotated[Folder, "write runs.csv, README.md, plots and a composed piece there"] = None
     tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
 
@@ -54,3 +69,24 @@ class Options(Checked):
             raise ValueError(
                 "give either --data-dir DIR, for the chorales, or --folder DIR, for piano rolls of your own"
             )
+
+
+@dataclass(frozen=True)
+class ComposeOptions(Checked):
+    """What is gone on with, and how."""
+
+    model: Annotated[Path, Metavar("DIR"), "where a training has kept it"]
+    file: Annotated[
+        Path, Metavar("FILE"), Mark.PLACE, "a piece: MIDI, or a piano roll [steps, 88], .npy .npz .csv .mat"
+    ]
+    out: Annotated[Path, Metavar("FILE"), "write its beginning and what follows there: MIDI, or .npy"]
+    beginning: Annotated[Count, "steps of the piece that are given; 0 is all"] = 0
+    steps: Annotated[Size, "frames to compose; a quarter note of MIDI is two"] = 64
+    temperature: Annotated[Positive, "logits are divided by it"] = 1.0
+    seed: Annotated[Count, "of the drawing"] = 0
+    trust_code: Annotated[bool, "import the module that the model's config.json names for its cell"] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.out.suffix.lower() not in (".mid", ".midi", ".npy"):
+            raise ValueError(f"--out {self.out}: a name that ends in .mid, .midi or .npy says what is written")

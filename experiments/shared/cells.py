@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.shared.settings import OWN_CELLS
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS, cell_options
 from rnnjax.errors import unknown
@@ -22,14 +23,6 @@ ACTIVATIONS: dict[str, Callable] = {
     "relu": jax.nn.relu,
     "sigmoid": jax.nn.sigmoid,
 }
-# Factories of this project's own sweeps, by the names that its results hold.
-OWN_CELLS = (
-    "experiments.remedies:rnn",
-    *(
-        f"experiments.advice:{name}"
-        for name in ("normalised", "glorot", "small", "dropped_inputs", "dropped_recurrent")
-    ),
-)
 
 
 def parse_cell(text: str) -> tuple[str, dict[str, str]]:

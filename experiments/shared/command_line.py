@@ -122,11 +122,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Commands:
-    """A program with several commands: `prog train ...`, `prog generate ...`."""
+    """A program with several commands, `prog train ...` and `prog generate ...`; one may be meant without a name."""
 
     prog: str
     doc: str
     commands: Mapping[str, Command]
+    default: str = ""  # the command where the first word is none's name; its own doc then tells of the others
+
+    @property
+    def presets(self) -> Mapping[str, Checked] | None:
+        """Those of the command that is meant without a name."""
+        return self.commands[self.default].presets if self.default else None
 
     def read(self, argv: Sequence[str]) -> Given:
         """What a command line says, the command's name included.
@@ -135,6 +141,8 @@ class Commands:
           ValueError: no command or an unknown one, and what Command.read raises.
         """
         name = argv[0] if argv else ""
+        if self.default and name not in self.commands:
+            return self.commands[self.default].read(argv)._replace(command=self.default)
         if name in ("-h", "--help"):
             lines = [f"  {self.prog} {name} --help" for name in self.commands]
             print("\n".join([self.doc.strip(), "", "how each is called:", *lines]))

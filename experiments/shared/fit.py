@@ -25,7 +25,10 @@ from rnnjax.training.checkpoint import Checkpoints
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
-CONFIG = "config.json"
+CONFIG, CHECKPOINTS = "config.json", "checkpoints"
+TIES = "ties"
+OF_FIT = ("chunk", "score", TIES)  # keys of a history's entries that are no measurements
+WORST = (math.inf, math.inf)
 
 
 class Fitted(NamedTuple):
@@ -40,7 +43,7 @@ class Fitted(NamedTuple):
     @property
     def best_entry(self) -> dict[str, float]:
         """The evaluation `best` comes from."""
-        return min(self.history, key=lambda entry: entry["score"])
+        return min(self.history, key=_rank)
 
 
 def fit(
@@ -51,6 +54,7 @@ def fit(
     evaluate: Callable[[Any], Mapping[str, float]],
     every: int,
     score: str | None,
+    ties: str | None = None,
     console: Console,
     title: str,
     put: Callable[[Any], Any] = lambda state: state,
@@ -70,6 +74,8 @@ def fit(
       evaluate: state -> measurements, after every `every` chunks and the last.
       every: chunks between evaluations.
       score: the measurement to minimise; a leading "-" maximises ("-validation_accuracy"). None takes the last.
+      ties: the measurement that decides between evaluations of equal score, the lower one being the better; by default
+        the earlier evaluation is kept.
       console, title: where and as what to report.
       put: puts a restored state on the devices.
       folder: where checkpoints go, and where an interrupted training is found again; None keeps nothing.
@@ -85,9 +91,7 @@ def fit(
     checkpoints = None
     if folder is not None:
         check_config(folder, config or {})
-        checkpoints = Checkpoints(
-            Path(folder) / "checkpoints", keep, warn=lambda text: console.print(text, markup=False)
-        )
+        checkpoints = Checkpoints(Path(folder) / CHECKPOINTS, keep, warn=lambda text: console.print(text, markup=False))
     progress = _Progress(console, title, num_chunks)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # since the last evaluation
@@ -114,14 +118,16 @@ def fit(
                     entry = {"chunk": done, "train_loss": np.mean(losses), "gradient_norm": max(norms)}
                     entry |= evaluate(state)
                     entry["score"] = _score(entry, score)
+                    if ties is not None:
+                        entry[TIES] = entry[ties]
                     entry["seconds"] = time.perf_counter() - started
                     entry = {k: float(v) for k, v in entry.items()}
-                    if not math.isnan(entry["score"]) and all(entry["score"] < e["score"] for e in history):
+                    if _rank(entry) < min(map(_rank, history), default=WORST):
                         best = jax.device_get(state.params)
                     history.append(entry)
                     losses, norms = [], []
                     if board is not None:
-                        kept = ("chunk", "score", "seconds", "train_loss", "gradient_norm")
+                        kept = (*OF_FIT, "seconds", "train_loss", "gradient_norm")
                         board.add(title, done, {k: v for k, v in entry.items() if k not in kept})
                     progress.tell(entry)
                     tell(state, entry)
@@ -160,6 +166,8 @@ def resumable(program: str, config: Mapping[str, Any]) -> Iterator[Callable[[int
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write config.json, or see that the one in the folder says the same.
 
+    One without a checkpoint beside it, of a training that was refused or stopped before its first, is written anew.
+
     Raises:
       ValueError: it says something else (which is named), or is no JSON.
     """
@@ -168,10 +176,12 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if path.exists():
         old = read_config(folder)
         changed = [k for k in {**old, **config} if old.get(k) != config.get(k)]
-        if changed:
+        begun = any((Path(folder) / CHECKPOINTS).glob("*"))
+        if changed and begun:
             rows = "\n".join(f"  {k}: {old.get(k)!r} there, {config.get(k)!r} now" for k in changed)
             raise ValueError(f"{folder} holds another training:\n{rows}\nGive another folder, or delete that one.")
-        return
+        if not changed:
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
@@ -192,6 +202,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{path} holds no settings by name; delete the folder or give another")
     return config
+
+
+def _rank(entry: Mapping[str, float]) -> tuple[float, float]:
+    """By which the best evaluation is the least; one whose score or loss is NaN is as bad as none."""
+    rank = entry["score"], entry.get(TIES, 0.0)
+    return WORST if any(map(math.isnan, rank)) else rank
 
 
 def _score(entry: Mapping[str, float], score: str | None) -> float:
@@ -253,8 +269,6 @@ class _Progress:
             self.console.print(f"{text}, {done} of {self.total}, left {timedelta(seconds=round(left))}", markup=False)
 
     def tell(self, entry: Mapping[str, float]) -> None:
-        values = ", ".join(
-            f"{k.replace('_', ' ')} {v:.4f}" for k, v in entry.items() if k not in ("chunk", "score", "seconds")
-        )
+        values = ", ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in entry.items() if k not in (*OF_FIT, "seconds"))
         where = f"{self.title}: {int(entry['chunk'])} of {self.total}"
         self.console.print(f"{where}, {values}, {timedelta(seconds=round(entry['seconds']))}", markup=False)

@@ -70,6 +70,16 @@ Folder = Annotated[Path | None, Metavar("DIR")]
 # The names of OPTIMIZERS and SCHEDULES (rnnjax/training/optimizers.py), which to ask would import JAX.
 Optimizer = Literal["adam", "rmsprop", "sgd", "momentum", "nesterov", "adagrad", "averaged_gradient"]
 Schedule = Literal["constant", "linear", "cosine"]
+# Factories of this project's own sweeps and programs, by the names that its results and models hold.
+OWN_CELLS = (
+    "experiments.remedies:rnn",
+    *(
+        f"experiments.advice:{name}"
+        for name in ("normalised", "glorot", "small", "dropped_inputs", "dropped_recurrent")
+    ),
+    *(f"experiments.classify.cells:{name}" for name in ("elman_by_hand", "elman_torch", "lstm_keras")),
+    "experiments.forecast.network:lstm_keras",
+)
 
 
 # --- fields -----------------------------------------------------------------------------------------------------------
@@ -234,8 +244,8 @@ def _from_json(field: Field, value: Any, trust_code: bool) -> Any:
     if field.kind is float and value in ("inf", "-inf"):
         return float(value)
     if Mark.CODE in field.marks and isinstance(value, str) and not trust_code:
-        name = [part for part in value.split(":") if "=" not in part]  # parts with = are options, as in lstm:clip=2
-        if len(name) > 1:
+        name = ":".join(part for part in value.split(":") if "=" not in part)  # those with = are options: lstm:clip=2
+        if ":" in name and name not in OWN_CELLS:
             raise ValueError(
                 f"{field.name}={shown(value)} would import a module, and so run code, because a file says so; nothing "
                 "was imported. If you trust that file and that module, say so with --trust-code"

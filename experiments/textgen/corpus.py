@@ -1,4 +1,4 @@
-"""Texts to learn from: files, their encodings, what counts as a character or a word, and the vocabulary.
+"""Texts to learn from: what counts as a character or a word, and the vocabulary.
 
 Texts are normalised to composed characters (Unicode NFC), newlines to one character. At character level a token is a
 grapheme cluster (Unicode Standard Annex 29: a base with its marks, a flag); at word level a word or a mark of
@@ -7,7 +7,6 @@ text.
 """
 
 import hashlib
-import io
 import math
 import os
 import sysconfig
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
-import pandas as pd
 import regex
 
-from experiments.textgen.settings import Form, Level
+from experiments.textgen.settings import Level
 from rnnjax.errors import unknown
 
-LEVELS, FORMS = get_args(Level), get_args(Form)
+LEVELS = get_args(Level)
 END, UNKNOWN = 0, 1  # the first two ids: what parts texts, and what is not in the vocabulary
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # how an unknown token is shown
 SOURCE_CHARACTERS = 5_000_000  # of the standard library, where no file is given
@@ -82,63 +80,6 @@ class Corpus(NamedTuple):
         digest = hashlib.sha256(self.ids.tobytes())
         digest.update("\0".join(self.vocabulary.tokens).encode())
         return digest.hexdigest()
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """A file's text, newlines as one character, without a byte order mark.
-
-    Raises:
-      ValueError: bytes that are not of this encoding (the first is named), an unknown encoding, an empty file.
-    """
-    data = Path(path).read_bytes()
-    try:
-        text = data.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
-    except LookupError:
-        raise ValueError(f"--encoding {encoding}: no such encoding; utf-8 and windows-1251 are two") from None
-    except UnicodeDecodeError as error:
-        other = "utf-8" if encoding.lower() == "windows-1251" else "windows-1251"
-        raise ValueError(
-            f"{path} is not {encoding}: byte 0x{data[error.start]:02x} at position {error.start:,} ({error.reason}); "
-            f"give the file's own encoding, for example --encoding {other}"
-        ) from None
-    if not text.strip():
-        raise ValueError(f"{path} is empty: there is no text in it")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_texts(paths: Sequence[Path], form: str = "whole", column: str | None = None, encoding="utf-8") -> list[str]:
-    """The texts of all files: a file each (whole), a line each (lines; blank ones are passed over), or a CSV's column.
-
-    Raises:
-      ValueError: see `read_text`; an unknown form; a CSV without that column or that cannot be read; no text at all.
-    """
-    if form not in FORMS:
-        raise ValueError(unknown("form", form, FORMS))
-    texts: list[str] = []
-    for path in paths:
-        text = read_text(path, encoding)
-        if column is not None:
-            texts += _column(path, text, column)
-        elif form == "lines":
-            texts += [line for line in text.split("\n") if line.strip()]
-        else:
-            texts.append(text)
-    if not texts:
-        raise ValueError(f"no text in {', '.join(map(str, paths))}")
-    return texts
-
-
-def _column(path: Path, text: str, column: str) -> list[str]:
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, sep=None, engine="python")
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
-    if column not in frame:
-        raise ValueError(f"{path}: " + unknown("column", column, map(str, frame.columns)))
-    return [text for text in frame[column].dropna() if text.strip()]
 
 
 def standard_library(limit: int = SOURCE_CHARACTERS) -> list[str]:

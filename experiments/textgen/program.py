@@ -18,10 +18,11 @@ from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_flags, plain
 from experiments.shared.tensorboard import Board, board_at
 from experiments.textgen import results
-from experiments.textgen.corpus import Corpus, build, read_texts, standard_library
+from experiments.textgen.corpus import Corpus, build, standard_library
 from experiments.textgen.language_model import Training, make_training
 from experiments.textgen.saved_model import Generator, load, save, untrained
 from experiments.textgen.settings import GenerateOptions, Settings, TrainOptions
+from rnnjax.data.tables import read_texts
 
 SAMPLES = "samples.txt"  # in the model's folder, added to at every evaluation
 NUM_KNOWN, LENGTH_KNOWN, SHOWN = 16, 250, 200  # texts of each temperature at every evaluation; characters shown of one
@@ -61,14 +62,22 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+def texts_of(options: TrainOptions) -> tuple[list[str], str]:
+    """What the command line names, or the standard library; and what that is called.
+
+    Raises:
+      FileNotFoundError, ValueError: what `read_texts` raises.
+    """
+    if not options.files:
+        return standard_library(), f"Python {platform.python_version()} standard library"
+    paths = [Path(options.data_dir or "", file) for file in options.files]
+    texts = read_texts(paths, options.form, options.column, options.encoding, sep=options.sep, heading=options.heading)
+    return texts, " + ".join(path.resolve().name for path in paths)
+
+
 def corpus_of(options: TrainOptions, settings: Settings) -> Corpus:
-    """What the command line names, or the standard library."""
-    if options.files:
-        paths = [Path(options.data_dir or "", file) for file in options.files]
-        texts = read_texts(paths, options.form, options.column, options.encoding)
-        name = " + ".join(path.name for path in paths)
-    else:
-        texts, name = standard_library(), f"Python {platform.python_version()} standard library"
+    """The texts to learn from, as ids."""
+    texts, name = texts_of(options)
     return build(
         texts,
         name,

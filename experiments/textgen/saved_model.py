@@ -1,29 +1,23 @@
 """A language model in a folder, config.json, vocabulary.json and checkpoints/: written here, read on any machine."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments.shared.cells import build_cell
 from experiments.shared.fit import CONFIG, check_config, read_config
+from experiments.shared.kept_model import best_params, damaged, digest_of, read_json
+from experiments.textgen.beginning import start_of
 from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
 from experiments.textgen.language_model import LanguageModel, make_language_model
 from experiments.textgen.settings import Settings
 from rnnjax.files import write_whole
 from rnnjax.models.decode import Options, generate
-from rnnjax.training.checkpoint import Checkpoints
 
 VOCABULARY = "vocabulary.json"
-
-
-def digest_of(tokens: Sequence[str]) -> str:
-    """What config.json holds of a vocabulary: the same tokens in another order have another one."""
-    return hashlib.sha256(json.dumps(list(tokens), ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 class Generator(NamedTuple):
@@ -69,19 +63,6 @@ class Generator(NamedTuple):
         return generate(self.lm.decoder, self.params, prompts, length, **options)
 
 
-def start_of(settings: Settings, corpus: Corpus) -> tuple[int, ...]:
-    """The ids that generation begins after when nothing else is given.
-
-    A model of many texts begins after END, as they do; one of a single text begins a line, or where the held-out part
-    does. A model of windows needs a full one before that.
-    """
-    if settings.mode == "windows":
-        end = len(corpus.ids) if corpus.num_texts > 1 else corpus.num_train
-        return tuple(corpus.ids[end - settings.seq_len : end].tolist())
-    begins_a_line = corpus.num_texts == 1 and "\n" in corpus.vocabulary.tokens
-    return (END, *corpus.vocabulary.encode("\n" * begins_a_line))
-
-
 def untrained(settings: Settings, corpus: Corpus) -> Generator:
     """A generator without parameters yet."""
     lm = make_language_model(settings, len(corpus.vocabulary.tokens))
@@ -95,7 +76,7 @@ def save(folder: Path, generator: Generator, config: dict[str, Any]) -> dict[str
       ValueError: it is that of another one; nothing is changed then.
     """
     begun_without = (Path(folder) / CONFIG).exists() and "vocabulary_digest" not in read_config(folder)
-    digest = {} if begun_without else {"vocabulary_digest": digest_of(generator.vocabulary.tokens)}
+    digest = {} if begun_without else {"vocabulary_digest": digest_of(list(generator.vocabulary.tokens))}
     config = config | digest
     check_config(folder, config)
     content = {"start": generator.start, "ends": generator.ends, "tokens": generator.vocabulary.tokens}
@@ -120,18 +101,17 @@ def settings_from(config: dict[str, Any], path: Path, trust_code: bool = False) 
 
 def vocabulary_from(content: Any, path: Path) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
     """Tokens, the ids generation starts after, and whether ends were learnt, from what vocabulary.json holds."""
-    damaged = f"{path} is damaged: {{}}; bring it from where the model was trained"
     if not isinstance(content, dict) or not {"tokens", "start", "ends"} <= set(content):
-        raise ValueError(damaged.format("it is not an object with tokens, start and ends"))
+        raise damaged(path, "it is not an object with tokens, start and ends")
     tokens, start, ends = content["tokens"], content["start"], content["ends"]
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise ValueError(damaged.format("tokens is not a list of texts"))
+        raise damaged(path, "tokens is not a list of texts")
     if len(set(tokens)) != len(tokens) or len(tokens) <= UNKNOWN:
-        raise ValueError(damaged.format("tokens holds one twice, or too few"))
+        raise damaged(path, "tokens holds one twice, or too few")
     if not isinstance(start, list) or not all(type(i) is int and 0 <= i < len(tokens) for i in start):
-        raise ValueError(damaged.format(f"start is not a list of whole numbers below {len(tokens)}"))
+        raise damaged(path, f"start is not a list of whole numbers below {len(tokens)}")
     if not isinstance(ends, bool):
-        raise ValueError(damaged.format("ends is neither true nor false"))
+        raise damaged(path, "ends is neither true nor false")
     return tuple(tokens), tuple(start), ends
 
 
@@ -145,29 +125,13 @@ def load(folder: Path, warn: Callable[[str], None] = print, trust_code: bool = F
     """
     folder = Path(folder)
     config = read_config(folder)
-    settings = settings_from(config, folder / "config.json", trust_code)
+    settings = settings_from(config, folder / CONFIG, trust_code)
     path = folder / VOCABULARY
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} lacks {VOCABULARY}: bring it from where the model was trained")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error!r}; bring it from where the model was trained") from error
-    tokens, start, ends = vocabulary_from(content, path)
-    if config.get("vocabulary_digest", digest_of(tokens)) != digest_of(tokens):
+    tokens, start, ends = vocabulary_from(read_json(path), path)
+    if config.get("vocabulary_digest", digest_of(list(tokens))) != digest_of(list(tokens)):
         raise ValueError(
             f"{path} does not belong to these weights: its tokens are not those the model was trained with"
         )
     lm = make_language_model(settings, len(tokens))
-    none = f"{folder} holds no checkpoint yet: the training has not come to its first evaluation"
-    if not (folder / "checkpoints").is_dir():
-        raise FileNotFoundError(none)
-    checkpoints = Checkpoints(folder / "checkpoints", warn=warn, read_only=True)
-    try:
-        saved = checkpoints.latest(best=jax.eval_shape(lm.model.init, jax.random.key(0)))
-    finally:
-        checkpoints.close()
-    if saved is None:
-        raise FileNotFoundError(none)
     vocabulary = Vocabulary(settings.level, settings.lower, tokens)
-    return Generator(settings, vocabulary, start, ends, lm, jax.device_get(saved[2]["best"]))
+    return Generator(settings, vocabulary, start, ends, lm, best_params(folder, lm.model.init, warn))

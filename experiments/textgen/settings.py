@@ -174,15 +174,25 @@ class TrainOptions(Checked):
 
     model: Annotated[Path, Metavar("DIR"), "where what is learnt is kept"]
     files: Annotated[
-        tuple[Path, ...], Metavar("FILE"), Mark.PLACE, "text or CSV; none: Python's standard library, preset source"
+        tuple[Path, ...],
+        Metavar("FILE"),
+        Mark.PLACE,
+        "texts, folders of files that end in .txt, or tables; none: Python's standard library, preset source",
     ] = ()
     data_dir: Annotated[Folder, "folder that FILEs are in"] = None
     form: Annotated[Form, "a text is a whole file, or a line"] = "whole"
-    column: Annotated[str | None, "texts are this column of CSV files"] = None
+    column: Annotated[str | None, "texts are this column of tables: CSV, TSV, JSON lines, Parquet"] = None
+    sep: Annotated[str | None, "what parts columns; by default found among tab ; | ,"] = None
+    heading: Annotated[bool | None, "whether the first row is a heading; by default found"] = None
     encoding: Annotated[str, "of the files"] = "utf-8"
     seeds: Annotated[Size, "seeds 0..N-1; with several, DIR/seed-0 ..."] = 1
     out: Annotated[Folder, "write runs.csv, README.md and samples there"] = None
     tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.column is None and (self.sep is not None or self.heading is not None):
+            raise ValueError("--sep and --heading are of tables, whose texts are named by --column")
 
 
 @dataclass(frozen=True)

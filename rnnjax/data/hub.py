@@ -1,26 +1,37 @@
 """Real data sets, through Hugging Face `datasets`, as numpy arrays.
 
 Without `data_dir` a data set comes from the Hub by its name there; with it, from the folder
-`<data_dir>/<name>` holding the same files. `datasets` is imported when something is loaded, not
+`<data_dir>/<name>` holding the same files, or tables of one's own. `datasets` is imported when something is loaded, not
 with this module, as its import takes longer than that of all the rest.
 """
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from rnnjax.data.tables import DELIMITED, JSON_LINES, read_table
 
 MNIST = "ylecun/mnist"  # Modified NIST: LeCun, Bottou, Bengio & Haffner 1998
 
 
 def load(name: str, data_dir=None):
-    """The `datasets.DatasetDict` of a name such as "ylecun/mnist": split -> Dataset."""
+    """The `datasets.DatasetDict` of a name such as "ylecun/mnist": split -> Dataset.
+
+    Which files of a folder make up a split, `datasets` finds by their names (train.csv, test/part-1.jsonl).
+
+    Raises:
+      FileNotFoundError: no such folder, or no data in it.
+      ConnectionError: the Hub does not answer, or has no such data set.
+      ValueError: a file in the folder that cannot be read.
+    """
     if data_dir is not None:
         _check_folder(name, Path(data_dir))
     import datasets
 
     if data_dir is not None:
-        return datasets.load_dataset(str(Path(data_dir) / name))
+        return _of_folder(Path(data_dir) / name)
     try:
         return datasets.load_dataset(name)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -56,6 +67,30 @@ def check_labels(name: str, labels, num_classes: int) -> None:
             f"{name}: {bad.size} of {len(labels)} labels are not in 0 .. {num_classes - 1}, "
             f"the first is {labels[bad[0]]} at row {bad[0]}"
         )
+
+
+def _of_folder(folder: Path) -> Any:
+    """Texts are read as from any other file: what `datasets` makes of a CSV lacks texts such as "None" and "NA"."""
+    import datasets
+    import pyarrow as pa
+
+    try:
+        files = datasets.load_dataset_builder(str(folder)).config.data_files
+        names = [str(name) for some in files.values() for name in some]
+        if all(name.lower().endswith((*DELIMITED[:3], *JSON_LINES)) for name in names):
+            splits = {str(split): [read_table(name) for name in some] for split, some in files.items()}
+            return datasets.DatasetDict({split: _joined(tables) for split, tables in splits.items()})
+        return datasets.load_dataset(str(folder))
+    except (datasets.exceptions.DatasetsError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{folder} cannot be read as a data set: {error.__cause__ or error}") from error
+
+
+def _joined(tables: list) -> Any:
+    """The rows of one split's files; each column of the first file must be in all."""
+    import datasets
+
+    columns = {name: [value for table in tables for value in table.column(name)] for name in tables[0].columns}
+    return datasets.Dataset.from_dict(columns)
 
 
 def _images_and_labels(name: str, dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -206,6 +206,8 @@ def read_texts(
         if column is not None:
             texts += read_table(path, encoding=encoding, **options).texts(column)
             continue
+        if path.suffix.lower() in PARQUET:
+            raise ValueError(f"{path} is a table: say which column has the texts with --column (column= in Python)")
         text = _one_newline(decode(str(path), _content(path), encoding))
         texts += text.split("\n") if form == "lines" else [text]
     texts = [text for text in texts if text.strip()]
@@ -341,7 +343,8 @@ def _json_lines(where: str, text: str) -> dict[str, list[Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: line {number} is no JSON (cut off?): {error}") from None
+            why = f"{error.msg}, character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+            raise ValueError(f"{where}: line {number} is no JSON (cut off?): {why}") from None
         if not isinstance(row, dict):
             raise ValueError(f'{where}: line {number} is {type(row).__name__}, not an object such as {{"text": "..."}}')
         rows.append(row)

@@ -9,18 +9,16 @@ A string is looked at once, in `tokenise`; a vocabulary of other size or of othe
 `datasets` and `pyarrow` are imported when something is loaded, not with this module.
 """
 
-import codecs
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnjax.data import hub as data
+from rnnjax.data.tables import TABLES, Table, read_table, read_texts
 from rnnjax.errors import unknown
-
-FILES = (".csv", ".tsv", ".parquet")
 
 
 class Texts(NamedTuple):
@@ -31,6 +29,12 @@ class Texts(NamedTuple):
     classes: tuple[str, ...]  # C names
 
 
+def is_given(source: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether texts come from a file, or a folder with a folder of texts for each class, and not from the Hub."""
+    path = Path(source)
+    return path.suffix.lower() in TABLES or path.is_file() or (data_dir is None and bool(_class_folders(path)))
+
+
 def load_texts(
     source: str | os.PathLike,
     split: str | None = None,
@@ -39,43 +43,38 @@ def load_texts(
     label_column: str = "label",
     classes: Sequence[str] | None = None,
     data_dir: str | os.PathLike | None = None,
-    encoding: str = "utf-8",
+    **options: Any,
 ) -> Texts:
-    """Texts and labels of a data set on the Hugging Face Hub or of a file.
+    """Texts and labels of a data set on the Hugging Face Hub, of a file or of a folder.
 
-    Labels are whole numbers 0 .. C-1, or strings, which become classes in sorted order. Empty texts are kept.
+    Labels are whole numbers 0 .. C-1, or strings, which become classes in sorted order; blanks around them are no part
+    of them. Empty texts are kept.
 
     Args:
-      source: a name on the Hub such as "stanfordnlp/imdb", or a file that ends in .csv, .tsv (each with a header) or
-        .parquet.
+      source: a name on the Hub such as "stanfordnlp/imdb"; a file, see `tables.read_table`; or a folder with a folder
+        for each class, named as the class, of files that end in .txt, a text each.
       split: of a data set on the Hub, "train" say; "train+test" joins two. A file is one split and takes none: pass
         the files of two splits one after the other, or cut one with `split_of`.
       text_column, label_column: their names.
       classes: of the training split, when loading another: a label gets the number it has there.
       data_dir: folder that holds the Hub's files under the same name, as for `data.load`.
-      encoding: of a .csv or .tsv file.
+      options: for `read_table` where there is a file: encoding, sep, heading.
 
     Raises:
-      ValueError: no such split or column; no rows; a text or label that is missing; labels that are no classes; one
-        class only (unless `classes` is given); a file in another encoding. The message has the first bad row, counted
-        from 0 below the header.
+      ValueError: what `read_table` raises; no such split or column; a text or label that is missing; labels that are no
+        classes; one class only (unless `classes` is given). Rows are counted from 1.
     """
-    if Path(source).suffix.lower() in FILES:
-        if split is not None:
-            raise ValueError(f"{source} is a file, which is one split, so it has no split {split!r}")
-        columns, names, where = _file_columns(Path(source), (text_column, label_column), encoding), None, str(source)
+    where, names = str(source), None
+    if not is_given(source, data_dir):
+        table, names = _hub_table(where, split, (text_column, label_column), data_dir)
+    elif split is not None:
+        raise ValueError(f"{source} is a file or a folder, which is one split, so it has no split {split!r}")
+    elif Path(source).is_dir():
+        table, text_column, label_column = _folder_table(Path(source), options.get("encoding", "utf-8"))
     else:
-        columns, names, where = _hub_columns(str(source), split, (text_column, label_column), data_dir)
-    texts, labels = columns
-    if not texts:
-        raise ValueError(f"{where}: no rows")
-    _check_none_missing(where, f"texts in column {text_column!r}", texts)
-    _check_none_missing(
-        where, f"labels in column {label_column!r}", [None if label == "" else label for label in labels]
-    )
-    if not isinstance(texts[0], str):
-        raise ValueError(f"{where}: column {text_column!r} holds {type(texts[0]).__name__}, not text")
-    return Texts(texts, *_classify(where, labels, names, classes))
+        table = read_table(source, **options)
+    texts, labels = table.texts(text_column), table.labels(label_column)
+    return Texts(texts, *_classify(table.path, labels, names, classes))
 
 
 def split_of(
@@ -126,86 +125,46 @@ def _stratified(labels: np.ndarray, sizes: Sequence[int], rng: np.random.Generat
     return [rng.permutation(np.concatenate(taken)) for taken in parts]
 
 
-def decode(where: str, content: bytes, encoding: str = "utf-8") -> str:
-    """The text of these bytes; where they are not in this encoding, a ValueError that says where and what to do."""
-    check_encoding(encoding)
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{where}: byte 0x{content[error.start]:02x} at position {error.start} is not {encoding}. If the file is "
-            "in another encoding, name it: --encoding windows-1251, for example (encoding= in Python)"
-        ) from error
-
-
-def check_encoding(encoding: str) -> None:
-    """ValueError unless Python knows this encoding."""
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        known = ("utf-8", "utf-16", "latin-1", "windows-1251", "windows-1252", "koi8-r", "cp866")
-        raise ValueError(unknown("encoding", encoding, known) + ", and more that Python has") from error
-
-
 # ---- loading
 
 
-def _hub_columns(name: str, split: str | None, wanted: tuple[str, str], data_dir):
+def _hub_table(
+    name: str, split: str | None, wanted: tuple[str, str], data_dir: str | os.PathLike | None
+) -> tuple[Table, Sequence[str] | None]:
+    """Two columns of a data set, and the names that it gives its labels, if it does."""
+    if data_dir is None and Path(name).is_dir():
+        name, data_dir = Path(name).resolve().name, Path(name).resolve().parent
     loaded = data.load(name, data_dir)
     if split is None:
         raise ValueError(f"{name}: which split? it has {', '.join(loaded)}")
-    columns: tuple[list, list] = ([], [])
+    columns: dict[str, list] = {column: [] for column in wanted}
     for part in split.split("+"):
         if part not in loaded:
             raise ValueError(f"{name}: " + unknown("split", part, loaded))
-        _check_columns(f"{name} {part}", wanted, loaded[part].column_names)
-        table = loaded[part].select_columns(list(dict.fromkeys(wanted))).with_format("arrow")[:]
-        for column, label in zip(columns, wanted, strict=True):
-            column.extend(table[label].to_pylist())
+        for column in columns:
+            if column not in loaded[part].column_names:
+                raise ValueError(f"{name} {part}: " + unknown("column", column, loaded[part].column_names))
+        table = loaded[part].select_columns(list(columns)).with_format("arrow")[:]
+        for column, values in columns.items():
+            values += table[column].to_pylist()
     names = getattr(loaded[split.split("+")[0]].features[wanted[1]], "names", None)
-    return columns, names, f"{name} {split}"
+    return Table(f"{name} {split}", columns), names
 
 
-def _file_columns(path: Path, wanted: tuple[str, str], encoding: str) -> tuple[list, list]:
-    """The columns as Python values, those of .csv and .tsv as strings; None where a row has no value."""
-    if not path.exists():
-        raise FileNotFoundError(f"no file {path}")
-    size = path.stat().st_size
-    if not size:
-        raise ValueError(f"{path}: the file is empty")
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    if path.suffix.lower() == ".parquet":
-        _check_columns(str(path), wanted, pyarrow.parquet.read_schema(path).names)
-        table = pyarrow.parquet.read_table(path, columns=list(dict.fromkeys(wanted)))
-        return table[wanted[0]].to_pylist(), table[wanted[1]].to_pylist()
-    check_encoding(encoding)
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            # one block, as no text may reach beyond its block; one thread, so that errors have the row
-            pyarrow.csv.ReadOptions(encoding=encoding, use_threads=False, block_size=min(size + 1, 2**30)),
-            pyarrow.csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True),
-            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(wanted, pyarrow.string())),
-        )
-    except (pyarrow.ArrowInvalid, UnicodeError) as error:
-        decode(str(path), path.read_bytes(), encoding)  # where it is the encoding, this says so and where
-        raise ValueError(f"{path}: {error}") from error
-    _check_columns(str(path), wanted, table.column_names)
-    return table[wanted[0]].to_pylist(), table[wanted[1]].to_pylist()
+def _class_folders(path: Path) -> list[Path]:
+    """The folders inside a folder that hold texts."""
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    return [each for each in inside if each.is_dir() and any(each.rglob("*.txt"))]
 
 
-def _check_columns(where: str, wanted: Iterable[str], there: Iterable[str]) -> None:
-    for column in wanted:
-        if column not in there:
-            raise ValueError(f"{where}: " + unknown("column", column, there))
-
-
-def _check_none_missing(where: str, what: str, values: list) -> None:
-    missing = [row for row, value in enumerate(values) if value is None]
-    if missing:
-        raise ValueError(f"{where}: {len(missing)} of {len(values)} {what} are missing, the first in row {missing[0]}")
+def _folder_table(path: Path, encoding: str) -> tuple[Table, str, str]:
+    """A text and the name of its folder a row, and what the two columns are called."""
+    texts: list[str] = []
+    labels: list[str] = []
+    for folder in _class_folders(path):
+        found = read_texts([folder], encoding=encoding)
+        texts, labels = texts + found, labels + [folder.name] * len(found)
+    return Table(str(path), {"text": texts, "label": labels}), "text", "label"
 
 
 def _classify(where: str, values: list, names: Sequence[str] | None, classes: Sequence[str] | None):
@@ -223,7 +182,7 @@ def _classify(where: str, values: list, names: Sequence[str] | None, classes: Se
     if numbers is None:
         known = known or sorted(set(values))
         index = {label: number for number, label in enumerate(known)}
-        for row, label in enumerate(values):
+        for row, label in enumerate(values, 1):
             if label not in index:
                 raise ValueError(f"{where}: row {row}: " + unknown("class", label, known))
         numbers = np.array([index[label] for label in values])
@@ -233,7 +192,12 @@ def _classify(where: str, values: list, names: Sequence[str] | None, classes: Se
             shown = ", ".join(map(str, there[:8])) + (", ..." if len(there) > 8 else "")
             raise ValueError(f"{where}: labels must be 0 .. C-1 for C classes, each with an example; found {shown}")
         known = [str(label) for label in there]
-    data.check_labels(where, numbers, len(known))
+    beyond = np.flatnonzero((numbers < 0) | (numbers >= len(known)))
+    if beyond.size:
+        raise ValueError(
+            f"{where}: {beyond.size} of {len(numbers)} labels are not in 0 .. {len(known) - 1}, the first is "
+            f"{numbers[beyond[0]]} in row {beyond[0] + 1}"
+        )
     if classes is None and len(np.unique(numbers)) < 2:
         raise ValueError(f"{where}: one class only: all {len(values)} rows are {known[numbers[0]]!r}")
     return numbers.astype(np.int32), tuple(known)
@@ -251,5 +215,5 @@ def _whole_numbers(where: str, values: list) -> np.ndarray | None:
         ) from None
     bad = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
     if bad.size:
-        raise ValueError(f"{where}: labels must be whole numbers or strings, row {bad[0]} has {values[bad[0]]!r}")
+        raise ValueError(f"{where}: labels must be whole numbers or strings, row {bad[0] + 1} has {values[bad[0]]!r}")
     return numbers.astype(np.int64)

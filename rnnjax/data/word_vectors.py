@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnjax.data.ragged import Ragged
-from rnnjax.data.texts import check_encoding, decode
+from rnnjax.data.tables import check_encoding, decode
 from rnnjax.data.vocabulary import UNKNOWN, Vocabulary
 
 

@@ -51,6 +51,7 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._manager.restore(step, args=args.Composite(note=args.JsonRestore(), **wanted))
+                _check_shapes({name: restored[name] for name in like}, like)
             except Exception as error:  # orbax raises many kinds for files that are cut off or missing
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 failures.append((step, f"checkpoint {self._folder / str(step)} cannot be read: {reason}"))
@@ -69,3 +70,12 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is being written."""
         self._manager.close()
+
+
+def _check_shapes(found: Any, like: Any) -> None:
+    """ValueError where an array is not of the shape that was asked for: orbax gives it as it was written."""
+    for (path, one), other in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(like), strict=True):
+        if np.shape(one) != np.shape(other):
+            raise ValueError(
+                f"{jax.tree_util.keystr(path)} has the shape {np.shape(one)} there, and {np.shape(other)} is expected"
+            )

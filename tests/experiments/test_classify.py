@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.classify import main as classify, program
+from experiments.classify import main as classify, results
 from experiments.classify.batches import Part, cut, on_device, segments
 from experiments.classify.network import make_network, num_outputs
 from experiments.classify.prepare import prepare
+from experiments.classify.scores import score_of
 from experiments.classify.settings import PRESETS, Pooling, Settings, Tokenizer
 from experiments.classify.training import make_classifier, make_program, train
 from experiments.shared.results import NEEDED
@@ -95,14 +96,17 @@ def test_scores_are_of_the_part_asked_for(file):
     prepared = prepare(settings(file))
     program = make_program(prepared)
     params = program.init(jax.random.key(3)).params
-    model, length = make_classifier(prepared), prepared.boundaries[-1]
+    model, length = make_classifier(prepared.settings, prepared.vocabulary.size, 2), prepared.boundaries[-1]
     for name in ("validation", "test"):
         part = prepared.parts[name]
         batches = segments(part.rows.lengths, prepared.boundaries, 8, program.steps_per_call, by_length=True)
-        _, correct, count = sum(program.sums(params, one, name) for one in batches)
+        found = score_of(sum(program.sums(params, one, name) for one in batches))
         xs, lengths = cut(on_device(part), np.arange(len(part.labels)), length, "after")
-        expected = (model.apply(jax.device_get(params), xs, lengths)[:, 0] > 0) == part.labels
-        assert (correct, count) == (expected.sum(), len(part.labels))
+        said = np.asarray(model.apply(jax.device_get(params), xs, lengths))[:, 0] > 0
+        assert (found.accuracy, found.count) == (np.mean(said == part.labels), len(part.labels))
+        for label, one in enumerate(found.classes):
+            is_one = part.labels == label
+            assert one == (np.sum(is_one & (said == label)), np.sum(is_one), np.sum(said == label))
 
 
 @pytest.mark.parametrize("by_length", [True, False])
@@ -147,11 +151,11 @@ def test_falls_stand_beside_the_largest_gradient():
             rows.append((preset, 0, epoch, "validation_accuracy", accuracy))
             rows.append((preset, 0, epoch, "gradient_norm", 900.0 if accuracy == 0.55 else 10.0 + epoch))
     curves = pd.DataFrame(rows, columns=["preset", "seed", "epoch", "quantity", "value"])
-    text = "\n".join(program.falls(curves))
+    text = "\n".join(results.falls(curves))
     assert "| falling | 0 | 3 | 0.8 | 0.55 | 900 | 11.5 | 0 |" in text
     assert "steady" not in text
-    assert program.falls(curves[curves.preset == "steady"]) == []
-    assert program.falls(curves[curves.quantity == "gradient_norm"]) == []
+    assert results.falls(curves[curves.preset == "steady"]) == []
+    assert results.falls(curves[curves.quantity == "gradient_norm"]) == []
 
 
 def test_every_preset_is_sound():
@@ -175,7 +179,7 @@ def test_every_preset_is_sound():
         ("--evals-per-epoch 3", "evals_per_epoch=3 must divide 20"),
         ("--hiden-size 3", "did you mean '--hidden-size'"),
         ("--hidden-size x", "not a whole number"),
-        ("--test-file b.csv --dataset stanfordnlp/imdb", "goes with a file as dataset"),
+        ("--test-file b.csv --dataset stanfordnlp/imdb", "goes with a file or a folder of texts as dataset"),
     ],
 )
 def test_bad_input_is_named_before_any_work(file, capsys, changes, message):

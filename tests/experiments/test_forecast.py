@@ -483,7 +483,8 @@ def test_intervals_ahead_are_of_errors_known_by_then():
     settings = Settings(transforms="standard", lags=2, horizon=2, seeds=1)
     fitted = fit_transforms(rolling, make_transform("standard"))
     made, _ = network_forecasts(rolling, fitted, forecaster, 2, 1, QUIET, "small")
-    coming = ahead.look_ahead(data.Series("wave", "m", WAVE), settings, rolling, made, forecaster, 2, QUIET)
+    series = data.Series("wave", "m", WAVE)
+    coming = ahead.look_ahead(ahead.fit_all(series, settings, rolling, made, QUIET), series, 2)
     assert coming.dates is None
     assert coming.labels() == ["61", "62"]
     for h, count in ((0, 26), (1, 25)):

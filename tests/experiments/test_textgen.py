@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from experiments.textgen import corpus as corpora, language_model, main as textgen, program, results as textgen_results
-from experiments.textgen.corpus import END, UNKNOWN, build, read_text, read_texts, split
+from experiments.textgen.beginning import sentence_end, start_of
+from experiments.textgen.corpus import END, UNKNOWN, build, split
 from experiments.textgen.generated import loop_of, loops, share_known
 from experiments.textgen.language_model import make_language_model, make_training, stream_pieces, windows_of
 from experiments.textgen.settings import PRESETS, Pool, Settings
@@ -26,23 +27,31 @@ RUSSIAN = "Не мысля гордый свет забавить,\nВниман
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+def read(*words):
+    """The texts that a command line names."""
+    return program.texts_of(textgen.COMMAND.read(["train", *map(str, words), "--model", "m"]).options)[0]
+
+
 def test_a_file_in_another_encoding_names_the_byte_and_what_to_do(tmp_path):
     path = tmp_path / "book.txt"
-    path.write_bytes("abc Алиса".encode("windows-1251"))
+    path.write_bytes("abc Алиса упала в нору".encode("windows-1251"))
     with pytest.raises(ValueError, match=r"book.txt is not utf-8: byte 0xc0 at position 4 .*--encoding windows-1251"):
-        read_text(path)
-    assert read_text(path, "windows-1251") == "abc Алиса"
-    with pytest.raises(ValueError, match="no such encoding"):
-        read_text(path, "windows-12511")
+        read(path)
+    assert read(path, "--encoding", "windows-1251") == ["abc Алиса упала в нору"]
+    with pytest.raises(ValueError, match="unknown encoding 'windows-12511'; did you mean 'windows-1251'"):
+        read(path, "--encoding", "windows-12511")
+    path.write_bytes("имя\nАнна\nБорис\n".encode("windows-1251"))
+    with pytest.raises(ValueError, match=r"book.txt is not utf-8.*--encoding windows-1251"):
+        read(path, "--column", "имя")
 
 
 def test_byte_order_mark_and_newlines(tmp_path):
     path = tmp_path / "book.txt"
     path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
-    assert read_text(path) == "one\ntwo\nthree\n"
+    assert read(path) == ["one\ntwo\nthree\n"]
     path.write_bytes(b" \n\n")
     with pytest.raises(ValueError, match="is empty"):
-        read_text(path)
+        read(path)
 
 
 def test_lines_columns_and_whole_files_are_texts(tmp_path):
@@ -50,13 +59,72 @@ def test_lines_columns_and_whole_files_are_texts(tmp_path):
     first.write_text("one\n\ntwo\n")
     second.write_text("three")
     table.write_text('title,body\nA,"one, two"\nB,\nC,three\n')
-    assert read_texts([first, second]) == ["one\n\ntwo\n", "three"]
-    assert read_texts([first, second], "lines") == ["one", "two", "three"]
-    assert read_texts([table], column="body") == ["one, two", "three"]
+    assert read(first, second) == ["one\n\ntwo\n", "three"]
+    assert read(first, second, "--form", "lines") == ["one", "two", "three"]
+    assert read(table, "--column", "body") == ["one, two", "three"]
     with pytest.raises(ValueError, match=r"unknown column 'boddy'.*did you mean 'body'"):
-        read_texts([table], column="boddy")
+        read(table, "--column", "boddy")
     with pytest.raises(ValueError, match="unknown form 'line'"):
-        read_texts([first], "line")
+        read(first, "--form", "line")
+    with pytest.raises(ValueError, match="--sep and --heading are of tables"):
+        read(first, "--sep", ";")
+
+
+LONG = "x" * 200_000
+TABLES = {  # what stands in a file, and the texts of its column
+    "name\nAnna\nBoris\nVera\nGleb\n": ["Anna", "Boris", "Vera", "Gleb"],
+    "id,name\n1,None\n2,null\n3,NA\n4,yes\n": ["None", "null", "NA", "yes"],
+    f"name\n{LONG}\nshort\n": [LONG, "short"],
+    "month,name\n1,a,\n2,b,\n": ["a", "b"],
+    "id;name\n1;well, then\n2;no\n": ["well, then", "no"],
+    'id,name\n1,"two\nlines"\n': ["two\nlines"],
+}
+
+
+@pytest.mark.parametrize("content", TABLES, ids=range(len(TABLES)))
+def test_what_is_in_a_column_arrives(tmp_path, content):
+    (tmp_path / "t.csv").write_text(content)
+    assert read(tmp_path / "t.csv", "--column", "name") == TABLES[content]
+
+
+def test_a_tab_separated_file_with_lone_quotes(tmp_path):
+    (tmp_path / "t.tsv").write_text('name\tn\ngood\t1\n"so so\t0\nfine\t1\n')
+    assert read(tmp_path / "t.tsv", "--column", "name") == ["good", '"so so', "fine"]
+    (tmp_path / "t.tsv").write_text('name\tn\n"a ""quoted"" word"\t1\n')
+    assert read(tmp_path / "t.tsv", "--column", "name") == ['a "quoted" word']
+    (tmp_path / "t.csv").write_text("a;b,c\nx;y,z\n")
+    assert read(tmp_path / "t.csv", "--column", "b,c", "--sep", ";") == ["y,z"]
+    (tmp_path / "t.csv").write_text("Anna\nBoris\n")
+    assert read(tmp_path / "t.csv", "--column", "1", "--no-heading") == ["Anna", "Boris"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "name,name\na,b\n", r"t.csv: the heading has 'name' more than once"),
+        ("t.csv", "name,n\na,1,2\n", r"t.csv: row 1 has 3 fields, the first line 2"),
+        ("t.jsonl", '{"name": "good"}\n{"name": "cut o', r"t.jsonl: line 2 is no JSON \(cut off\?\)"),
+        ("t.jsonl", '{"name": "good"}\n{"name": null}\n', r"1 of 2 texts in column 'name' are missing.* row 2"),
+    ],
+)
+def test_a_table_that_does_not_serve_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read(name, "--data-dir", tmp_path, "--column", "name")
+
+
+def test_a_folder_of_texts_is_read(tmp_path):
+    (tmp_path / "poems" / "late").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "late/c.txt", "notes.md"):
+        (tmp_path / "poems" / name).write_text(f"text {name}")
+    assert read(tmp_path / "poems") == ["text a.txt", "text b.txt", "text late/c.txt"]
+    assert read("poems", "--data-dir", tmp_path, "--form", "lines") == ["text a.txt", "text b.txt", "text late/c.txt"]
+    with pytest.raises(ValueError, match=r"poems: the folder has no file that ends in .csv"):
+        read(tmp_path / "poems", "--column", "name")
+    pd.DataFrame({"name": ["x", "y"]}).to_parquet(tmp_path / "poems" / "late" / "t.parquet")
+    assert read(tmp_path / "poems", "--column", "name") == ["x", "y"]
+    with pytest.raises(ValueError, match=r"t.parquet is a table: say which column has the texts with --column"):
+        read(tmp_path / "poems" / "late" / "t.parquet")
 
 
 @pytest.mark.parametrize("level", ["char", "word"])
@@ -246,6 +314,38 @@ def test_presets_can_be_built(name):
     assert total > 50_000
 
 
+# --- where generation begins ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("One. Two! Thr", "One. Two! "),
+        ("He said “So?” and\nleft. Mr. Smith came.\nHe", "He said “So?” and\nleft. Mr. Smith came.\n"),
+        ("An end.\n\n  A paragraph. It goes\non.\nAnd on", "An end.\n\n  "),
+        ("eins\nzwei\ndr", "eins\nzwei\n"),
+        ("यह किताब है। वह", "यह किताब है। "),
+        ("我很喜欢。他也", "我很喜欢。"),
+        ("version 3.5 is o", ""),
+    ],
+)
+def test_the_last_end_of_a_sentence(text, read):
+    assert "".join(split(text, "char")[: sentence_end(split(text, "char"))]) == read
+    tokens = split(text, "word")
+    assert "".join(tokens[: sentence_end(tokens)]).rstrip(" ") == read.rstrip(" ")
+
+
+def test_a_model_of_one_text_has_read_up_to_the_end_of_a_sentence_when_it_begins():
+    corpus = build(["The red cat saw an old dog. A big sun went over it! " * 20], "book")
+    for settings in (Settings(), Settings(mode="windows", seq_len=20)):
+        start = start_of(settings, corpus)
+        assert len(start) == {"streams": 64, "windows": 20}[settings.mode]
+        assert corpus.vocabulary.decode(start).endswith((" dog. ", " it! "))
+        assert END not in start
+    assert start_of(Settings(), build(["ab" * 50], "book")) == (END,)
+    assert start_of(Settings(), build(["One. ", "Two. "] * 20, "texts")) == (END,)
+
+
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +469,20 @@ def test_greedy_generation_writes_words_of_the_book(trained, capsys):
     folder, _ = trained
     assert textgen.main(["generate", "--model", str(folder / "model"), "--greedy", "--length", "60"]) == 0
     assert share_known([capsys.readouterr().out[:60]], set(corpora.words_of(BOOK))) > 0.9
+
+
+def test_generation_begins_with_a_sentence(tmp_path):
+    """Of a book whose sentences begin with one of two words, all texts do so, though it has no line and no END."""
+    book = "".join(f"Once a {a} {b} ran. Then the {b} met a {a} man. " for a in ("red", "old") for b in ("cat", "dog"))
+    (tmp_path / "book.txt").write_text(book * 15)
+    argv = ["train", str(tmp_path / "book.txt"), "--model", str(tmp_path / "m"), *SIZES, "--epochs", "10"]
+    assert textgen.main([*argv, "--eval-every", "10"]) == 0
+    out = tmp_path / "texts.txt"
+    command = ["generate", "--model", str(tmp_path / "m"), "--n", "40", "--length", "12", "--out", str(out)]
+    assert textgen.main(command) == 0
+    texts = out.read_text().splitlines()
+    assert len(texts) == 40
+    assert np.mean([text.startswith(("Once a ", "Then the ")) for text in texts]) > 0.9
 
 
 def test_what_generate_cannot_do_is_said(trained, tmp_path, capsys):

@@ -83,6 +83,26 @@ def test_it_learns_and_keeps_the_best(undisturbed):
     assert not undisturbed.diverged
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "chosen"),
+    [
+        ((0.5, 1, 1, 1), (0.9, 0.675, 0.05, 0.3), 6),
+        ((1, 1, 1, 0.5), (0.2, 0.2, 0.3, 0.1), 2),
+        ((1, 1, 1, 1), (np.nan, 0.2, np.nan, 0.3), 4),
+    ],
+)
+def test_of_equal_scores_the_lower_loss_is_kept(accuracies, losses, chosen):
+    entries, seen = zip(accuracies, losses, strict=True), []
+
+    def evaluate(state):
+        seen.append(jax.device_get(state.params["w"]))
+        return dict(zip(("accuracy", "loss"), next(entries), strict=True))
+
+    fitted = training(evaluate=evaluate, score="-accuracy", ties="loss")
+    assert fitted.best_entry["chunk"] == chosen
+    np.testing.assert_array_equal(fitted.best["w"], seen[chosen // 2 - 1])
+
+
 @pytest.mark.parametrize("stop_at", [3, 4])
 def test_ctrl_c_keeps_all_and_the_same_call_goes_on_with_the_same_losses(tmp_path, undisturbed, stop_at, monkeypatch):
     original = LEARNER.chunk
@@ -130,6 +150,16 @@ def test_what_changes_after_saving_is_not_in_the_checkpoint(tmp_path):
     np.testing.assert_array_equal(parts["state"], 0)
 
 
+def test_arrays_of_another_shape_are_not_taken(tmp_path):
+    """orbax gives what was written, whatever shape it is asked for."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state={"w": np.zeros((2, 3))})
+    checkpoints.close()
+    for shape in ((3, 3), (2,), (3, 2)):
+        with pytest.raises(ValueError, match=r"\['state'\]\['w'\] has the shape \(2, 3\) there"):
+            Checkpoints(tmp_path).latest(state={"w": np.zeros(shape)})
+
+
 def test_no_readable_checkpoint_is_an_error_and_nothing_is_deleted(tmp_path):
     training(folder=tmp_path)
     for file in (tmp_path / "checkpoints").rglob("*"):
@@ -144,6 +174,15 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     training(folder=tmp_path)
     with pytest.raises(ValueError, match="size: 5 there, 6 now"):
         training(folder=tmp_path, config={"size": 6})
+
+
+def test_a_folder_in_which_nothing_was_trained_yet_is_taken(tmp_path):
+    def refused(state, i):
+        raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        training(folder=tmp_path, chunk=refused, config={"size": 6})
+    assert len(training(folder=tmp_path).history) == 4
 
 
 def test_divergence_stops_and_is_told():

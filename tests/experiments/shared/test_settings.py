@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments.shared.command_line import Command, Commands
 from experiments.shared.settings import (
+    OWN_CELLS,
     Checked,
     Code,
     Count,
@@ -186,6 +187,14 @@ def test_a_file_does_not_choose_what_runs(cell):
         Settings.from_json(mapping, "config.json")
     assert Settings.from_json(mapping, "config.json", trust_code=True).cell == cell
     assert COMMAND.read(["--cell", cell]).settings.cell == cell
+
+
+def test_a_file_may_name_the_project_s_own_cells():
+    for cell in OWN_CELLS:
+        mapping = {**plain(Settings()), "cell": f"{cell}:forget_bias=1"}
+        assert Settings.from_json(mapping, "config.json").cell == mapping["cell"]
+        with pytest.raises(ValueError, match="would import a module"):
+            Settings.from_json({**mapping, "cell": f"{cell}:os:system"}, "config.json")
 
 
 @pytest.mark.parametrize(
@@ -364,6 +373,20 @@ def test_commands_are_named(capsys):
         COMMANDS.read(["train"])
     with pytest.raises(ValueError, match="required: CELL"):
         COMMANDS.read(["show"])
+
+
+def test_a_command_may_be_meant_without_its_name(capsys):
+    commands = Commands("mine", "", {"train": COMMAND, "show": Command("mine show", "", Cells)}, default="train")
+    for words in ([], ["small"], ["--window", "3"]):
+        given = commands.read(words)
+        assert given == COMMAND.read(words)._replace(command="train")
+        assert commands.read(["train", *words]) == given
+    assert commands.read(["show", "lstm"]).command == "show"
+    assert commands.presets == COMMAND.presets
+    assert printed(commands, "--list", capsys) == printed(COMMAND, "--list", capsys)
+    assert printed(commands, "--help", capsys) == printed(COMMAND, "--help", capsys)
+    with pytest.raises(ValueError, match="unknown preset 'shwo'"):
+        commands.read(["shwo"])
 
 
 def test_a_name_that_is_no_preset_may_be_something_else():
