@@ -161,9 +161,9 @@ def train(
         each = []
         for one in plan(i // portions)[i % portions :: portions]:
             state, measured = program.steps(state, one, key_dropout)
-            each.append((one.count, float(measured.train_loss), float(measured.gradient_norm)))
-        counts, losses, norms = zip(*each, strict=True)
-        return state, Measured(np.average(losses, weights=counts), max(norms))
+            each.append((one.count, *map(float, measured)))
+        counts, losses, norms, first = zip(*each, strict=True)
+        return state, Measured(np.average(losses, weights=counts), max(norms), first[0])
 
     def score(params: Any, part: str) -> dict[str, float]:
         batches = segments(lengths[part], boundaries, batch_size, program.steps_per_call, by_length=True)

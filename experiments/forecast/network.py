@@ -158,15 +158,17 @@ def make_forecaster(
 
     def chunk(state: Learning, key: Array, pairs: Pairs, count: Array) -> tuple[Learning, Measured]:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, largest, finite = running
+            state, total, largest, finite, first = running
             part = batch(key, state.step, pairs) if window else pairs
             made = step(state.params, state.optimizer, *part)
             state = Learning(made.params, made.optimizer, state.step + 1)
-            return state, total + made.total, jnp.maximum(largest, made.gradient_norm), finite & made.finite
+            first = jnp.where(i == 0, made.total, first)
+            return state, total + made.total, jnp.maximum(largest, made.gradient_norm), finite & made.finite, first
 
         zero = jnp.zeros(())
-        state, total, largest, finite = lax.fori_loop(0, count, one, (state, zero, zero, jnp.ones((), bool)))
-        return state, Measured(jnp.where(finite, total / count, jnp.nan), largest)
+        initial = state, zero, zero, jnp.ones((), bool), zero
+        state, total, largest, finite, first = lax.fori_loop(0, count, one, initial)
+        return state, Measured(jnp.where(finite, total / count, jnp.nan), largest, first)
 
     def everyone(function: Callable, over_seeds: tuple, over_fits: tuple) -> Callable:
         mapped = jax.vmap(jax.vmap(function, over_seeds), over_fits)
@@ -188,7 +190,7 @@ def make_forecaster(
 
         def one_chunk(state: Learning, i: int) -> tuple[Learning, Measured]:
             state, measured = run_chunk(state, keys, pairs, jnp.int32(min(size, num_steps - i * size)))
-            return state, Measured(np.mean(measured.train_loss), np.max(measured.gradient_norm))
+            return state, Measured(np.mean(measured.train_loss), np.max(measured.gradient_norm), np.mean(measured.first_loss))
 
         fitted = fit(
             state,
@@ -201,7 +203,7 @@ def make_forecaster(
             title=title,
         )
         if fitted.diverged:
-            raise ValueError(f"{title}: the training loss became infinite or NaN; try a lower --learning-rate")
+            raise ValueError(f"{title}: the training diverged (see above); try a lower --learning-rate")
         num_params = sum(leaf[0, 0].size for leaf in jax.tree.leaves(fitted.best))
         return Trained(fitted.best, num_params, fitted.seconds)
 

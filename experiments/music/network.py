@@ -129,9 +129,9 @@ def train_epoch(program: Program, state: Any, batches: list[Batch], key: Array) 
     for batch in batches:
         state, one = program.learner.chunk(state, one_step(batch), 1, key, ())
         measured.append(one)
-    losses, norms = (np.array([float(value) for value in values]) for values in zip(*measured, strict=True))
+    losses, norms, first = (np.array([float(value) for value in values]) for values in zip(*measured, strict=True))
     frames = [batch.lengths.sum() for batch in batches]
-    return state, Measured(np.average(losses, weights=frames), norms.max())
+    return state, Measured(np.average(losses, weights=frames), norms.max(), first[0])
 
 
 def score(program: Program, params: Any, batches: list[Batch]) -> dict[str, float]:

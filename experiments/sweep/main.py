@@ -16,6 +16,7 @@ from rich.table import Table
 
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
+from experiments.shared.stopping import goes_on
 from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.folder import Folder
@@ -46,7 +47,7 @@ def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
         return
     board = board_at(options.tensorboard)
     try:
-        with one_writer(folder.path):
+        with one_writer(folder.path), goes_on():
             finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
             planned = plan(sweep, finished, options.data_dir)
             folder.prepare(sweep, called)

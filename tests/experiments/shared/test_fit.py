@@ -148,7 +148,7 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
 
 def test_divergence_stops_and_is_told():
     def chunk(state, i):
-        return state, Measured(1.0 if i < 2 else float("nan"), 1.0)
+        return state, Measured(1.0 if i < 2 else float("nan"), 1.0, 1.0)
 
     fitted = training(chunk=chunk)
     assert fitted.diverged
