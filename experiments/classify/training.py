@@ -18,6 +18,7 @@ from experiments.classify.network import logits_of, losses, make_network, num_ou
 from experiments.classify.prepare import SPLIT_SEED, Prepared
 from experiments.classify.settings import PORTIONS, Settings
 from experiments.shared.fit import Fitted, fit
+from experiments.shared.memory import check_memory
 from experiments.shared.tensorboard import Board
 from rnnjax.compiling import compiler_options, run_once_options
 from rnnjax.data.ragged import PADDING, padded_tokens, truncate
@@ -74,6 +75,20 @@ def make_program(prepared: Prepared) -> Program:
     model, mesh = make_classifier(prepared), local_mesh(settings.batch_size)
     num_batches = -(-len(prepared.parts["train"].labels) // settings.batch_size)
     transformation = make_transformation(settings, num_batches * settings.num_epochs + len(boundaries))
+
+    check_memory(
+        model.init,
+        transformation.init,
+        num_steps=max(boundaries),
+        batch_size=settings.batch_size,
+        width=settings.hidden_size * settings.num_layers,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--embedding-size": settings.embedding_size,
+            "--num-layers": settings.num_layers,
+            "--batch-size": settings.batch_size,
+        },
+    )
 
     def outputs(length: int, params: Any, rows: jax.Array, key: Any, data: Any):
         xs, lengths = cut(data, rows, length, settings.pad)

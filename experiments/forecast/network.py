@@ -15,6 +15,7 @@ from jax import lax
 from rich.console import Console
 
 from experiments.shared.fit import fit
+from experiments.shared.memory import check_memory
 from rnnjax.cell import Array, Cell
 from rnnjax.cells import lstm
 from rnnjax.compiling import compiler_options
@@ -182,6 +183,16 @@ def make_forecaster(
             raise ValueError(
                 f"batches of {batch_size} windows, but the shortest training part has {max(least, 0)} of {window} steps"
             )
+        check_memory(
+            lambda key: start(key, lags).params,
+            transformation.init,
+            num_steps=window or pairs.xs.shape[1],
+            batch_size=batch_size if window else 1,
+            width=cell.output_size,
+            networks=num_fits * num_seeds,
+            together=num_fits * num_seeds,
+            options={"--hidden-size": cell.output_size, "--seeds": num_seeds, "fits": num_fits},
+        )
         keys = jax.vmap(jax.random.key)(jnp.arange(num_seeds))
         state = jax.vmap(lambda key: start(key, lags))(keys)
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_fits, *leaf.shape)), state)

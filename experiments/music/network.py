@@ -17,6 +17,7 @@ from jax import lax
 
 from experiments.music.settings import Settings
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from rnnjax.cell import Array, Cell
 from rnnjax.compiling import run_once_options
 from rnnjax.data.piano_rolls import KEYS, Batch, Pieces, make_batches
@@ -68,6 +69,18 @@ def make_program(settings: Settings, num_pieces: int, num_steps: int) -> Program
     num_updates = settings.epochs * -(-num_pieces // settings.batch_size)
     rate = make_schedule("cosine", settings.learning_rate, num_updates)
     optimizer = make_optimizer(settings.optimizer, Hyper(rate, settings.clip_norm))
+    check_memory(
+        lambda key: model.init(key, KEYS),
+        optimizer.init,
+        num_steps=num_steps,
+        batch_size=settings.batch_size,
+        width=settings.hidden_size * settings.num_layers,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--num-layers": settings.num_layers,
+            "--batch-size": settings.batch_size,
+        },
+    )
     learner = make_learner(objective, optimizer, local_mesh(settings.batch_size))
     return Program(model, network, learner, make_evaluate(measure, local_mesh(EVAL_BATCH_SIZE)))
 

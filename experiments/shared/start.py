@@ -1,6 +1,7 @@
-"""How every program begins and ends: devices, errors in one line, Ctrl-C."""
+"""How every program begins and ends: devices, errors in one line, signals."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from experiments.shared.command_line import Command, Commands
+from experiments.shared.failures import told
+from experiments.shared.stopping import Stopped, words
 
 LOG_WIDTH = 160  # where there is no terminal
 COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
@@ -21,7 +24,9 @@ def start(
     *,
     threads_per_core: int = 1,
 ) -> int:
-    """Read the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+    """Read the command line and run; the exit code: 0, 2 for bad input, 1 for a fault, 130 when stopped by Ctrl-C.
+
+    What SIGTERM and SIGHUP do, and Ctrl-C of a program called as one, stands in stopping.py.
 
     JAX is imported once the command line has been read, so that --help, --list and mistakes are answered at once.
 
@@ -34,9 +39,19 @@ def start(
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         given = command.read(argv)
-    except ValueError as error:
+        console = prepare(threads_per_core)
+        run(console, given, argv)
+        return 0
+    except Exception as error:
         return complain(error)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(words(number) + "".join(getattr(stop, "__notes__", ())))
+        return 128 + number
 
+
+def prepare(threads_per_core: int) -> Console:
+    """Import JAX and set it up; the console to report to."""
     import jax
 
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
@@ -47,20 +62,14 @@ def start(
     with suppress(RuntimeError):  # where JAX runs already, it keeps the devices it has
         jax.config.update("jax_num_cpu_devices", num_cores())
     keep_compiled()
-    try:
-        run(console, given, argv)
-        return 0
-    except (ValueError, OSError) as error:
-        return complain(error)
-    except KeyboardInterrupt:
-        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
-        return 130
+    return console
 
 
 def complain(error: Exception) -> int:
-    """Tell of bad input on stderr, in its own words; the exit code."""
-    Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-    return 2
+    """Tell of an exception on stderr, in one line; the exit code."""
+    text, code = told(error)
+    Console(stderr=True, highlight=False).print(f"error: {text}", style="red", markup=False, soft_wrap=True)
+    return code
 
 
 def keep_compiled() -> None:

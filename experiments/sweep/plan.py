@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
 from experiments.sweep.tasks import build_task
@@ -21,7 +22,7 @@ from rnnjax.cell import Cell
 from rnnjax.errors import unknown
 from rnnjax.models.model import make_model
 from rnnjax.tasks import Task
-from rnnjax.training.optimizers import OPTIMIZERS, Hyper
+from rnnjax.training.optimizers import OPTIMIZERS, Hyper, make_optimizer
 from rnnjax.training.train import HELD_OUT_SEED, Trainer, make_trainer
 from rnnjax.wrappers.layers import stack
 
@@ -176,6 +177,14 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
         before = jax.eval_shape(lambda params: cell.initial_carry(params, x.shape[:-1]), shapes.recurrent)
     except (TypeError, ValueError) as error:
         raise ValueError(f"cell {trial.cell!r}: {error}") from error
+    check_memory(
+        partial(model.init, input_size=task.input_size),
+        make_optimizer(trial.optimizer, Hyper(0.0)).init,
+        num_steps=task.num_steps,
+        batch_size=trial.batch_size,
+        width=trial.hidden_size * trial.num_layers,
+        options={name: getattr(trial, name) for name in ("hidden_size", "num_layers", "batch_size", "seq_len")},
+    )
     for what, given, needed in (("carry", after[0], before), ("output", after[1].shape, (2, cell.output_size))):
         if given != needed:
             raise ValueError(
