@@ -201,7 +201,9 @@ def make_forecaster(
 
         def one_chunk(state: Learning, i: int) -> tuple[Learning, Measured]:
             state, measured = run_chunk(state, keys, pairs, jnp.int32(min(size, num_steps - i * size)))
-            return state, Measured(np.mean(measured.train_loss), np.max(measured.gradient_norm), np.mean(measured.first_loss))
+            return state, Measured(
+                np.mean(measured.train_loss), np.max(measured.gradient_norm), np.mean(measured.first_loss)
+            )
 
         fitted = fit(
             state,

@@ -99,7 +99,7 @@ def fit(
     def worth_saving() -> bool:
         return checkpoints is not None and unsaved is not None and time.perf_counter() - unsaved > WORTH_SAVING_SECONDS
 
-    with patience(worth_saving) as asked, goes_on() if checkpoints else nullcontext():
+    with goes_on() if checkpoints else nullcontext(), patience(worth_saving) as asked:
         try:
             saved = checkpoints.latest(state=state, best=best) if checkpoints else None
             if saved is not None:
@@ -152,7 +152,11 @@ def fit(
                 board.close(title)
     diverged = _broken(history, losses) or has_stayed(num_above)
     if diverged:
-        how = "is not finite" if _broken(history, losses) else f"stayed above {FAR_ABOVE:g} times {start_loss:.4g}, its first"
+        how = (
+            "is not finite"
+            if _broken(history, losses)
+            else f"stayed above {FAR_ABOVE:g} times {start_loss:.4g}, its first"
+        )
         console.print(f"{title}: diverged: the training loss {how}", markup=False)
     return Fitted(state, best, history, seconds, diverged)
 

@@ -22,7 +22,7 @@ from rnnjax.cell import Cell
 from rnnjax.errors import unknown
 from rnnjax.models.model import make_model
 from rnnjax.tasks import Task
-from rnnjax.training.optimizers import OPTIMIZERS, Hyper, make_optimizer
+from rnnjax.training.optimizers import OPTIMIZERS, Hyper
 from rnnjax.training.train import HELD_OUT_SEED, Trainer, make_trainer
 from rnnjax.wrappers.layers import stack
 
@@ -149,6 +149,8 @@ def group(
         if trial.id not in finished:
             rate = trial.learning_rate if one_rate else None
             members.setdefault((programs[static], rate), []).append(trial)
+    for some in members.values():
+        _check_memory(some[0], tasks[some[0].task, some[0].seq_len], min(len(some), MAX_WIDTH))
     return [
         Group(tuple(some[start : start + MAX_WIDTH]), sizes[program])
         for (program, _), some in members.items()
@@ -177,14 +179,6 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
         before = jax.eval_shape(lambda params: cell.initial_carry(params, x.shape[:-1]), shapes.recurrent)
     except (TypeError, ValueError) as error:
         raise ValueError(f"cell {trial.cell!r}: {error}") from error
-    check_memory(
-        partial(model.init, input_size=task.input_size),
-        make_optimizer(trial.optimizer, Hyper(0.0)).init,
-        num_steps=task.num_steps,
-        batch_size=trial.batch_size,
-        width=trial.hidden_size * trial.num_layers,
-        options={name: getattr(trial, name) for name in ("hidden_size", "num_layers", "batch_size", "seq_len")},
-    )
     for what, given, needed in (("carry", after[0], before), ("output", after[1].shape, (2, cell.output_size))):
         if given != needed:
             raise ValueError(
@@ -195,6 +189,21 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
         digest.update(np.asarray(constant).tobytes())
     digest.update(str(jax.tree.structure(shapes)).encode())
     return digest.hexdigest(), sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def _check_memory(trial: Trial, task: Task, num_trials: int) -> None:
+    """Raise ValueError where so many trials of one program cannot fit into memory together."""
+    trainer = trainer_of(trial, task)
+    names = ("hidden_size", "num_layers", "batch_size", "seq_len")
+    check_memory(
+        trainer.init,
+        lambda params: trainer.start(params).optimizer,
+        num_steps=task.num_steps,
+        batch_size=trial.batch_size,
+        width=trial.hidden_size * trial.num_layers,
+        networks=num_trials,
+        options={**{name: getattr(trial, name) for name in names}, "trials of one program": num_trials},
+    )
 
 
 def trainer_of(trial: Trial, task: Task) -> Trainer:
