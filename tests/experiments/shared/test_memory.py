@@ -28,7 +28,7 @@ def test_the_estimate_is_what_arrays_take(monkeypatch):
     monkeypatch.setattr(memory, "memory", lambda: (exact, "this machine"))
     check()
     monkeypatch.setattr(memory, "memory", lambda: (exact - 1, "this machine"))
-    with pytest.raises(ValueError, match=r"^--hidden-size 1000: too large.* 1,001,000 parameters"):
+    with pytest.raises(ValueError, match=r"^--hidden-size 1000: too large.*\(1,001,000 parameters"):
         check()
 
 

@@ -134,13 +134,18 @@ def test_while_a_program_compiles(tmp_path):
 
 
 def test_in_a_process_that_does_not_attend_a_signal_raises():
-    with pytest.raises(stopping.Stopped) as caught, stopping.patience(lambda: False):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(1)
-    assert caught.value.number == signal.SIGTERM
-    reached = False
-    with pytest.raises(stopping.Stopped), stopping.patience(lambda: True) as asked:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.01)
-        reached = asked()
-    assert reached
+    noted = []
+
+    def run(worth):
+        with stopping.patience(lambda: worth) as asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            noted.append(asked())
+
+    before = signal.getsignal(signal.SIGTERM)
+    for worth in (False, True):
+        with pytest.raises(stopping.Stopped) as caught:
+            run(worth)
+        assert caught.value.number == signal.SIGTERM
+    assert noted == [True]  # where nothing is worth it, the block is left at once
+    assert signal.getsignal(signal.SIGTERM) is before
