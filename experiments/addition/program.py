@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 
 from experiments.addition.settings import Options
 from experiments.shared.cells import build_cell, variant
+from experiments.shared.memory import check_memory
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
@@ -41,6 +42,8 @@ class Network(NamedTuple):
     task: Task
     model: Model
     trainer: Trainer
+    width: int  # units
+    batch_size: int
 
 
 # --- numbers and bits -------------------------------------------------------------------------------------------------
@@ -90,7 +93,7 @@ def make_network(
     network = build_cell(cell, hidden_size, task.num_steps)
     sizes = {"batch_size": batch_size, "steps_per_chunk": steps_per_chunk, "eval_batch_size": EVAL_BATCH_SIZE}
     trainer = make_trainer(task, network, optimizer=optimizer, **sizes)
-    return Network(task, make_model(network, task.output_size, outputs=task.outputs), trainer)
+    return Network(task, make_model(network, task.output_size, outputs=task.outputs), trainer, hidden_size, batch_size)
 
 
 def evaluation_pairs(num_bits: int) -> tuple[str, Example]:
@@ -112,7 +115,18 @@ def train(
 
     Parameters are chosen by 1,000 random validation pairs; `pairs` choose nothing.
     """
-    task, _, trainer = network
+    task, trainer = network.task, network.trainer
+    recurrent, batch_size = network.width, network.batch_size
+    check_memory(
+        trainer.init,
+        lambda params: trainer.start(params).optimizer,
+        num_steps=task.num_steps,
+        batch_size=batch_size,
+        width=recurrent,
+        networks=len(seeds),
+        together=len(seeds),
+        options={"--hidden-size": recurrent, "--batch-size": batch_size, "--bits": task.num_steps, "seeds": len(seeds)},
+    )
     data = make_data(task, num_test=1)
     keys = jax.vmap(jax.random.key)(jnp.array(seeds))
     hyper = Hyper(learning_rate)

@@ -21,6 +21,7 @@ from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flop
 from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops, num_cores
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command, git_commit
+from experiments.shared.stopping import goes_on
 from rnnjax.errors import unknown
 
 SHAPES = (  # T, B, I, H
@@ -43,7 +44,7 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     works, systems = chosen(options)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     folder = Path(options.out or ("results/bench-quick" if options.quick else "results/bench"))
-    with one_writer(folder):
+    with one_writer(folder), goes_on():
         there = set() if options.again else bench_report.measured(folder)
         todo = [work for work in works if any((work, system) not in there for system in offering(systems, work))]
         if len(todo) < len(works):

@@ -19,6 +19,7 @@ from experiments.classify.prepare import SPLIT_SEED, Prepared
 from experiments.classify.scores import Score, by_class, score_of
 from experiments.classify.settings import PORTIONS, Settings
 from experiments.shared.fit import Fitted, fit
+from experiments.shared.memory import check_memory
 from experiments.shared.tensorboard import Board
 from rnnjax.compiling import run_once_options
 from rnnjax.data.ragged import PADDING, padded_tokens
@@ -72,6 +73,20 @@ def make_program(prepared: Prepared) -> Program:
     mesh = local_mesh(settings.batch_size)
     num_batches = -(-len(prepared.parts["train"].labels) // settings.batch_size)
     transformation = make_transformation(settings, num_batches * settings.num_epochs + len(boundaries))
+
+    check_memory(
+        model.init,
+        transformation.init,
+        num_steps=max(boundaries),
+        batch_size=settings.batch_size,
+        width=settings.hidden_size * settings.num_layers,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--embedding-size": settings.embedding_size,
+            "--num-layers": settings.num_layers,
+            "--batch-size": settings.batch_size,
+        },
+    )
 
     def outputs(length: int, params: Any, rows: jax.Array, key: Any, data: Any):
         xs, lengths = cut(data, rows, length, settings.pad)
@@ -159,9 +174,9 @@ def train(
         each = []
         for one in plan(i // portions)[i % portions :: portions]:
             state, measured = program.steps(state, one, key_dropout)
-            each.append((one.count, float(measured.train_loss), float(measured.gradient_norm)))
-        counts, losses, norms = zip(*each, strict=True)
-        return state, Measured(np.average(losses, weights=counts), max(norms))
+            each.append((one.count, *map(float, measured)))
+        counts, losses, norms, first = zip(*each, strict=True)
+        return state, Measured(np.average(losses, weights=counts), max(norms), first[0])
 
     def score(params: Any, part: str) -> Score:
         batches = segments(lengths[part], boundaries, batch_size, program.steps_per_call, by_length=True)

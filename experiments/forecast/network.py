@@ -17,6 +17,7 @@ from jax import lax
 from rich.console import Console
 
 from experiments.shared.fit import fit
+from experiments.shared.memory import check_memory
 from rnnjax.cell import Array, Cell
 from rnnjax.cells import lstm
 from rnnjax.compiling import compiler_options
@@ -174,15 +175,17 @@ def make_forecaster(
 
     def chunk(state: Learning, key: Array, pairs: Pairs, count: Array) -> tuple[Learning, Measured]:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, largest, finite = running
+            state, total, largest, finite, first = running
             part = batch(key, state.step, pairs) if window else pairs
             made = step(state.params, state.optimizer, *part)
             state = Learning(made.params, made.optimizer, state.step + 1)
-            return state, total + made.total, jnp.maximum(largest, made.gradient_norm), finite & made.finite
+            first = jnp.where(i == 0, made.total, first)
+            return state, total + made.total, jnp.maximum(largest, made.gradient_norm), finite & made.finite, first
 
         zero = jnp.zeros(())
-        state, total, largest, finite = lax.fori_loop(0, count, one, (state, zero, zero, jnp.ones((), bool)))
-        return state, Measured(jnp.where(finite, total / count, jnp.nan), largest)
+        initial = state, zero, zero, jnp.ones((), bool), zero
+        state, total, largest, finite, first = lax.fori_loop(0, count, one, initial)
+        return state, Measured(jnp.where(finite, total / count, jnp.nan), largest, first)
 
     def everyone(function: Callable, over_seeds: tuple, over_fits: tuple) -> Callable:
         mapped = jax.vmap(jax.vmap(function, over_seeds), over_fits)
@@ -203,6 +206,16 @@ def make_forecaster(
             raise ValueError(
                 f"batches of {batch_size} windows, but the shortest training part has {max(least, 0)} of {window} steps"
             )
+        check_memory(
+            lambda key: init(key, input_size),
+            transformation.init,
+            num_steps=window or pairs.xs.shape[1],
+            batch_size=batch_size if window else 1,
+            width=cell.output_size,
+            networks=num_fits * num_seeds,
+            together=num_fits * num_seeds,
+            options={"--hidden-size": cell.output_size, "--seeds": num_seeds, "fits": num_fits},
+        )
         keys = jax.vmap(jax.random.key)(jnp.arange(num_seeds))
         state = jax.vmap(lambda key: start(key, input_size))(keys)
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_fits, *leaf.shape)), state)
@@ -211,7 +224,9 @@ def make_forecaster(
 
         def one_chunk(state: Learning, i: int) -> tuple[Learning, Measured]:
             state, measured = run_chunk(state, keys, pairs, jnp.int32(min(size, num_steps - i * size)))
-            return state, Measured(np.mean(measured.train_loss), np.max(measured.gradient_norm))
+            return state, Measured(
+                np.mean(measured.train_loss), np.max(measured.gradient_norm), np.mean(measured.first_loss)
+            )
 
         fitted = fit(
             state,
@@ -226,7 +241,7 @@ def make_forecaster(
             config=config,
         )
         if fitted.diverged:
-            raise ValueError(f"{title}: the training loss became infinite or NaN; try a lower --learning-rate")
+            raise ValueError(f"{title}: the training diverged (see above); try a lower --learning-rate")
         num_params = sum(leaf[0, 0].size for leaf in jax.tree.leaves(fitted.best))
         return Trained(fitted.best, num_params, fitted.seconds)
 

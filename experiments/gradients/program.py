@@ -12,6 +12,7 @@ from experiments.gradients.plots import write_page
 from experiments.gradients.report import HEADER, readme, rows_of, summary_lines, table_of
 from experiments.gradients.settings import SEQ_LEN, Options
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from experiments.shared.provenance import provenance
 from experiments.shared.results import adding_to
 from experiments.shared.start import num_cores
@@ -26,7 +27,23 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     setting = setting_of(options)
     cells = list(dict.fromkeys(options.cells))
     for text in cells:
-        build_cell(text, setting.hidden_size, setting.num_steps)
+        cell = build_cell(text, setting.hidden_size, setting.num_steps)
+        check_memory(
+            lambda key, cell=cell: cell.init(key, setting.input_size),
+            lambda params: (),
+            num_steps=setting.num_steps,
+            batch_size=setting.num_examples,
+            width=setting.hidden_size,
+            networks=setting.num_seeds,
+            together=setting.num_seeds,
+            copies=0,
+            options={
+                "--hidden-size": setting.hidden_size,
+                "--seq-len": setting.seq_len,
+                "--examples": setting.num_examples,
+                "--seeds": setting.num_seeds,
+            },
+        )
     source = provenance("experiments.gradients", argv)  # of the code that runs, before files of its own differ
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from jax import lax
 
 from experiments.music.settings import Settings
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from rnnjax.cell import Array, Cell
 from rnnjax.compiling import run_once_options
 from rnnjax.data.piano_rolls import KEYS, Batch, Pieces, make_batches
@@ -75,6 +76,18 @@ def make_program(settings: Settings, num_pieces: int, num_steps: int) -> Program
     num_updates = settings.epochs * -(-num_pieces // settings.batch_size)
     rate = make_schedule("cosine", settings.learning_rate, num_updates)
     optimizer = make_optimizer(settings.optimizer, Hyper(rate, settings.clip_norm))
+    check_memory(
+        lambda key: model.init(key, KEYS),
+        optimizer.init,
+        num_steps=num_steps,
+        batch_size=settings.batch_size,
+        width=settings.hidden_size * settings.num_layers,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--num-layers": settings.num_layers,
+            "--batch-size": settings.batch_size,
+        },
+    )
     learner = make_learner(objective, optimizer, local_mesh(settings.batch_size))
     return Program(model, learner, make_evaluate(measure, local_mesh(EVAL_BATCH_SIZE)))
 
@@ -136,9 +149,9 @@ def train_epoch(program: Program, state: Any, batches: list[Batch], key: Array) 
     for batch in batches:
         state, one = program.learner.chunk(state, one_step(batch), 1, key, ())
         measured.append(one)
-    losses, norms = (np.array([float(value) for value in values]) for values in zip(*measured, strict=True))
+    losses, norms, first = (np.array([float(value) for value in values]) for values in zip(*measured, strict=True))
     frames = [batch.lengths.sum() for batch in batches]
-    return state, Measured(np.average(losses, weights=frames), norms.max())
+    return state, Measured(np.average(losses, weights=frames), norms.max(), first[0])
 
 
 def score(program: Program, params: Any, batches: list[Batch]) -> dict[str, float]:

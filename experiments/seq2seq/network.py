@@ -21,6 +21,7 @@ from experiments.seq2seq.tasks import (
     training_sources,
 )
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from rnnjax.models.model import embedding
 from rnnjax.models.seq2seq import Seq2Seq, beam_search, greedy, make_seq2seq
 from rnnjax.training.learner import Learner, local_mesh, make_evaluate, make_learner
@@ -109,6 +110,18 @@ def make_program(settings: Settings, task: Task, vocabulary: Vocabulary) -> Prog
 
     rate = make_schedule("cosine", settings.learning_rate, settings.num_steps)
     optimizer = make_optimizer(settings.optimizer, Hyper(rate, settings.clip_norm))
+    check_memory(
+        model.init,
+        optimizer.init,
+        num_steps=max(task.seen) + num_tokens,  # of the encoder, and then of the decoder
+        batch_size=settings.batch_size,
+        width=settings.hidden_size,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--embedding-size": settings.embedding_size,
+            "--batch-size": settings.batch_size,
+        },
+    )
     mesh = local_mesh(PER_LENGTH)
     return Program(
         model=model,

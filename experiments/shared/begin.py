@@ -4,9 +4,11 @@ import os
 import sys
 from contextlib import suppress
 
+from experiments.shared import stopping
+
 
 def begin() -> None:
-    """Ask for memory in large pages; on Linux the process begins anew for it, once.
+    """Attend to signals, and ask for memory in large pages; on Linux the process begins anew for that, once.
 
     Arrays of many megabytes are taken from the system anew in every step, in pages of 4 KiB. With large pages a
     training step of such arrays takes less time and computes the same. Where Linux gives them on request alone, its C
@@ -15,5 +17,7 @@ def begin() -> None:
     """
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        stopping.hold()  # what comes in between is heard by the process that begins anew
         with suppress(OSError):
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    stopping.attend()

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.shared.failures import TheirError, first_line, their_place
 from experiments.shared.settings import OWN_CELLS
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS, cell_options
@@ -82,6 +83,9 @@ def factory_of(name: str) -> Callable[..., Cell]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module raises while it is imported
+        if place := their_place(error):
+            what = f"{type(error).__name__}: {first_line(error)}, in {place}"
+            raise TheirError(f"cell {name!r}: cannot import module {module_name!r}, which raised {what}") from error
         raise ValueError(f"cell {name!r}: cannot import module {module_name!r} ({error})") from error
     if not callable(getattr(module, factory_name, None)):
         known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
@@ -111,7 +115,12 @@ def _build_cell(text: str, hidden_size: int) -> Cell:
     values = {k: parse_option(k, v, known[k].default) for k, v in options.items()}
     try:
         cell = factory(hidden_size, **values)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever a factory of the user's raises
+        if place := their_place(error):
+            what = f"{type(error).__name__}: {first_line(error)}, in {place}"
+            raise TheirError(f"cell {text!r}: its factory raised {what}") from error
+        if not isinstance(error, TypeError | ValueError):
+            raise
         raise ValueError(f"cell {text!r}: {error}") from error
     if not isinstance(cell, Cell):
         raise ValueError(f"cell {text!r}: the factory returned {type(cell).__name__}, not an rnnjax Cell")

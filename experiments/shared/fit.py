@@ -4,8 +4,6 @@ import hashlib
 import json
 import math
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -19,9 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.shared.one_writer import one_writer
+from experiments.shared.stopping import WORTH_SAVING_SECONDS, goes_on, patience
 from experiments.shared.tensorboard import Board
 from rnnjax.files import user_cache, write_whole
 from rnnjax.training.checkpoint import Checkpoints
+from rnnjax.training.divergence import FAR_ABOVE, far_above, has_stayed
 
 CHECKPOINT_SECONDS = 60.0  # a kill loses at most about this much work
 SAY_EVERY_SECONDS = 30.0  # where there is no terminal to draw on
@@ -38,7 +38,7 @@ class Fitted(NamedTuple):
     best: Any  # params of the evaluation with the lowest score, on the host
     history: list[dict[str, float]]  # an entry per evaluation: what `chunk` and `evaluate` measured, and seconds
     seconds: float  # of training and evaluation, over all resumptions
-    diverged: bool  # a training loss was not finite: training stopped there
+    diverged: bool  # a training loss was not finite, and training stopped there; or it stayed far above its start
 
     @property
     def best_entry(self) -> dict[str, float]:
@@ -86,7 +86,7 @@ def fit(
 
     Raises:
       ValueError: the folder holds another training.
-      KeyboardInterrupt: stopped by Ctrl-C, after a checkpoint was written.
+      Stopped: by a signal (stopping.py), after a checkpoint where that is worth it.
     """
     checkpoints = None
     if folder is not None:
@@ -97,68 +97,88 @@ def fit(
     losses: list[float] = []  # since the last evaluation
     norms: list[float] = []
     done, seconds, best = 0, 0.0, jax.device_get(state.params)
-    try:
-        saved = checkpoints.latest(state=state, best=best) if checkpoints else None
-        if saved is not None:
-            done, (history, losses, norms, seconds), parts = saved
-            state, best = put(parts["state"]), jax.device_get(parts["best"])
-            console.print(f"{title}: going on from {done} of {num_chunks}", markup=False)
-        progress.begin(done)
-        started, last_save = time.perf_counter() - seconds, time.perf_counter()
-        with _patient_interrupt() as interrupted, progress.drawing:
-            while done < num_chunks and not _diverged(history, losses):
-                state, measured = chunk(state, done)
-                losses.append(float(measured.train_loss))
-                norms.append(float(measured.gradient_norm))
-                done += 1
-                if board is not None:
-                    board.add(title, done, {"train_loss": losses[-1], "gradient_norm": norms[-1]})
-                evaluated = done % every == 0 or done == num_chunks or _diverged(history, losses)
-                if evaluated:
-                    entry = {"chunk": done, "train_loss": np.mean(losses), "gradient_norm": max(norms)}
-                    entry |= evaluate(state)
-                    entry["score"] = _score(entry, score)
-                    if ties is not None:
-                        entry[TIES] = entry[ties]
-                    entry["seconds"] = time.perf_counter() - started
-                    entry = {k: float(v) for k, v in entry.items()}
-                    if _rank(entry) < min(map(_rank, history), default=WORST):
-                        best = jax.device_get(state.params)
-                    history.append(entry)
-                    losses, norms = [], []
+    start_loss, num_above = math.inf, 0  # of the first step; chunks in a row, up to the last, far above it
+    unsaved: float | None = None  # since when there is work that no checkpoint has
+
+    def worth_saving() -> bool:
+        return checkpoints is not None and unsaved is not None and time.perf_counter() - unsaved > WORTH_SAVING_SECONDS
+
+    with goes_on() if checkpoints else nullcontext(), patience(worth_saving) as asked:
+        try:
+            saved = checkpoints.latest(state=state, best=best) if checkpoints else None
+            if saved is not None:
+                done, (history, losses, norms, seconds, *looks), parts = saved
+                if looks:  # a checkpoint of before they were kept has none
+                    start_loss, num_above = looks
+                state, best = put(parts["state"]), jax.device_get(parts["best"])
+                console.print(f"{title}: going on from {done} of {num_chunks}", markup=False)
+            progress.begin(done)
+            started, last_save = time.perf_counter() - seconds, time.perf_counter()
+            with progress.drawing:
+                while done < num_chunks and not _broken(history, losses) and not asked():
+                    state, measured = chunk(state, done)
+                    losses.append(float(measured.train_loss))
+                    norms.append(float(measured.gradient_norm))
+                    if done == 0:
+                        start_loss = float(measured.first_loss)
+                    num_above = num_above + 1 if far_above(losses[-1], start_loss) else 0
+                    done += 1
+                    unsaved = unsaved or time.perf_counter()
                     if board is not None:
-                        kept = (*OF_FIT, "seconds", "train_loss", "gradient_norm")
-                        board.add(title, done, {k: v for k, v in entry.items() if k not in kept})
-                    progress.tell(entry)
-                    tell(state, entry)
-                progress.at(done, losses)
-                seconds = time.perf_counter() - started
-                due = evaluated or interrupted() or time.perf_counter() - last_save > CHECKPOINT_SECONDS
-                if checkpoints and due:
-                    checkpoints.save(done, (history, losses, norms, seconds), state=state, best=best)
-                    last_save = time.perf_counter()
-                if interrupted() and done < num_chunks:
-                    raise KeyboardInterrupt
-    finally:
-        if checkpoints is not None:
-            checkpoints.close()
-        if board is not None:
-            board.close(title)
-    return Fitted(state, best, history, seconds, _diverged(history, losses))
+                        board.add(title, done, {"train_loss": losses[-1], "gradient_norm": norms[-1]})
+                    evaluated = done % every == 0 or done == num_chunks or _broken(history, losses)
+                    if evaluated:
+                        entry = {"chunk": done, "train_loss": np.mean(losses), "gradient_norm": max(norms)}
+                        entry |= evaluate(state)
+                        entry["score"] = _score(entry, score)
+                        if ties is not None:
+                            entry[TIES] = entry[ties]
+                        entry["seconds"] = time.perf_counter() - started
+                        entry = {k: float(v) for k, v in entry.items()}
+                        if _rank(entry) < min(map(_rank, history), default=WORST):
+                            best = jax.device_get(state.params)
+                        history.append(entry)
+                        losses, norms = [], []
+                        if board is not None:
+                            kept = (*OF_FIT, "seconds", "train_loss", "gradient_norm")
+                            board.add(title, done, {k: v for k, v in entry.items() if k not in kept})
+                        progress.tell(entry)
+                        tell(state, entry)
+                    progress.at(done, losses)
+                    seconds = time.perf_counter() - started
+                    due = evaluated or asked() or time.perf_counter() - last_save > CHECKPOINT_SECONDS
+                    if checkpoints and due:
+                        note = (history, losses, norms, seconds, start_loss, num_above)
+                        checkpoints.save(done, note, state=state, best=best)
+                        last_save, unsaved = time.perf_counter(), None
+        finally:
+            if checkpoints is not None:
+                checkpoints.close()
+            if board is not None:
+                board.close(title)
+    diverged = _broken(history, losses) or has_stayed(num_above)
+    if diverged:
+        how = (
+            "is not finite"
+            if _broken(history, losses)
+            else f"stayed above {FAR_ABOVE:g} times {start_loss:.4g}, its first"
+        )
+        console.print(f"{title}: diverged: the training loss {how}", markup=False)
+    return Fitted(state, best, history, seconds, diverged)
 
 
 @contextmanager
 def resumable(program: str, config: Mapping[str, Any]) -> Iterator[Callable[[int], Path]]:
     """The folder of each seed's checkpoints in the user's cache; they go once the block has come to its end.
 
-    Where it does not, stopped by Ctrl-C or an error, the same program with the same config finds them again.
+    Where it does not, stopped by a signal or an error, the same program with the same config finds them again.
 
     Raises:
       ValueError: another process runs this training now.
     """
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = user_cache() / "training" / f"{program}-{digest}"
-    with one_writer(folder):
+    with one_writer(folder), goes_on():
         yield lambda seed: folder / f"seed-{seed}"
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -216,29 +236,8 @@ def _score(entry: Mapping[str, float], score: str | None) -> float:
     return -entry[score[1:]] if score.startswith("-") else entry[score]
 
 
-def _diverged(history: list[dict[str, float]], losses: list[float]) -> bool:
+def _broken(history: list[dict[str, float]], losses: list[float]) -> bool:
     return not all(math.isfinite(loss) for loss in losses) or any(not math.isfinite(e["train_loss"]) for e in history)
-
-
-@contextmanager
-def _patient_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C only sets a flag, asked for by the function yielded; a second one stops at once."""
-    asked = False
-
-    def ask(number, frame):
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Progress:

@@ -1,6 +1,7 @@
-"""How every program begins and ends: devices, errors in one line, Ctrl-C."""
+"""How every program begins and ends: devices, errors in one line, signals."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from experiments.shared.command_line import Command, Commands
+from experiments.shared.failures import told
+from experiments.shared.stopping import Stopped, words
 
 LOG_WIDTH = 160  # where there is no terminal
 THREADS_PER_CORE = 4  # of programs that vmap any cell; see `set_up_jax`
@@ -22,27 +25,32 @@ def start(
     *,
     threads_per_core: int = 1,
 ) -> int:
-    """Read the command line and run; the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C.
+    """Read the command line and run; the exit code: 0, 2 for bad input, 1 for a fault, 130 when stopped by Ctrl-C.
+
+    What SIGTERM and SIGHUP do, and Ctrl-C of a program called as one, stands in stopping.py.
 
     JAX is imported once the command line has been read, so that --help, --list and mistakes are answered at once.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         given = command.read(argv)
-    except ValueError as error:
+        console = prepare(threads_per_core)
+        run(console, given, argv)
+        return 0
+    except Exception as error:
         return complain(error)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(words(number) + "".join(getattr(stop, "__notes__", ())))
+        return 128 + number
 
+
+def prepare(threads_per_core: int) -> Console:
+    """Set JAX up; the console to report to."""
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
     sys.path.insert(0, os.getcwd())  # where my_module:my_factory is looked for
     set_up_jax(num_cores(), threads_per_core)
-    try:
-        run(console, given, argv)
-        return 0
-    except (ValueError, OSError) as error:
-        return complain(error)
-    except KeyboardInterrupt:
-        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
-        return 130
+    return console
 
 
 def set_up_jax(cores: int, threads_per_core: int = 1) -> None:
@@ -65,9 +73,10 @@ def set_up_jax(cores: int, threads_per_core: int = 1) -> None:
 
 
 def complain(error: Exception) -> int:
-    """Tell of bad input on stderr, in its own words; the exit code."""
-    Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-    return 2
+    """Tell of an exception on stderr, in one line; the exit code."""
+    text, code = told(error)
+    Console(stderr=True, highlight=False).print(f"error: {text}", style="red", markup=False, soft_wrap=True)
+    return code
 
 
 def keep_compiled() -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command
+from experiments.shared.stopping import goes_on
 from experiments.shared.tensorboard import Board, board_at
 from experiments.sweep.adjust import adjusted
 from experiments.sweep.drawing import Drawing
@@ -46,6 +47,7 @@ def run_sweep(console: Console, options: Options, argv: Sequence[str]) -> None:
             stack.callback(board.close)
         for held in folder.held:
             stack.enter_context(one_writer(held))
+        stack.enter_context(goes_on())
         finished = finished_trials(console, folder.path, sweep, called, repair=options.repair)
         planned = plan(sweep, finished, options.data_dir)
         runner = None

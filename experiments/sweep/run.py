@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.shared.provenance import git_commit
+from experiments.shared.stopping import WORTH_SAVING_SECONDS, patience
 from experiments.sweep.record.folder import Folder
 from experiments.sweep.record.rows import Outcome, curves_of, row_of, shared_columns
 from experiments.sweep.trials.plan import Group, Plan
@@ -113,23 +114,30 @@ def run_group(
             done, run_seconds, parts = saved
             state, metrics = program.spread(parts["state"]), Metrics(*map(np.array, parts["curves"]))
     last_save = time.perf_counter()
-    try:
-        while done < num_chunks and not (first.stop_when_solved and _small(state).ended.all()):
-            start = time.perf_counter()
-            state, new = program.chunk(state)
-            measured = jax.device_get(new)
-            for series, values in zip(metrics, measured, strict=True):
-                series[done] = values
-            done += 1
-            run_seconds += time.perf_counter() - start
-            if path is not None and time.perf_counter() - last_save > every:
-                checkpoints = checkpoints or Checkpoints(path)
-                checkpoints.save(done, run_seconds, state=state, curves=metrics)
-                last_save = time.perf_counter()
-            yield Progress(one, done * first.eval_every, measured=measured)
-    finally:
-        if checkpoints is not None:
-            checkpoints.close()
+    unsaved: float | None = None  # since when there is work that no checkpoint has
+
+    def worth_saving() -> bool:
+        return path is not None and unsaved is not None and time.perf_counter() - unsaved > WORTH_SAVING_SECONDS
+
+    with patience(worth_saving) as asked:
+        try:
+            while done < num_chunks and not (first.stop_when_solved and _small(state).ended.all()) and not asked():
+                start = time.perf_counter()
+                state, new = program.chunk(state)
+                measured = jax.device_get(new)
+                for series, values in zip(metrics, measured, strict=True):
+                    series[done] = values
+                done += 1
+                run_seconds += time.perf_counter() - start
+                unsaved = unsaved or time.perf_counter()
+                if path is not None and (asked() or time.perf_counter() - last_save > every):
+                    checkpoints = checkpoints or Checkpoints(path)
+                    checkpoints.save(done, run_seconds, state=state, curves=metrics)
+                    last_save, unsaved = time.perf_counter(), None
+                yield Progress(one, done * first.eval_every, measured=measured)
+        finally:
+            if checkpoints is not None:
+                checkpoints.close()
 
     start = time.perf_counter()
     test_loss, test_accuracy = jax.device_get(program.test(state.best_params))

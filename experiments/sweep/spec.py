@@ -62,6 +62,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
 ADDED = ("label", "omega", "auxiliary", "auxiliary_lag", "stop_when_solved")
 FIRST_REPORT_SEED = 1000  # seeds that report start here, those that choose at 0
 MOST_CONTRASTS = 8  # named before anything runs, so that few p-values are corrected for few others
+MOST_TRIALS = 100_000  # of a sweep: planning takes about a millisecond each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,17 @@ class Sweep:
         return dataclasses.replace(self, base=base, axes=axes, full_base={}, full_axes={}, full={}, **self.full)
 
     def trials(self) -> list[Trial]:
+        """All combinations of values, each once.
+
+        Raises:
+          ValueError: more than MOST_TRIALS, before any is made.
+        """
+        count = math.prod(len(values) for values in self.axes.values())
+        if count > MOST_TRIALS:
+            sizes = " x ".join(f"{len(values):,} of {axis}" for axis, values in self.axes.items())
+            raise ValueError(
+                f"{count:,} trials ({sizes}) are more than a table holds, {MOST_TRIALS:,}; give fewer values"
+            )
         combinations = itertools.product(*([as_fields(axis, value) for value in v] for axis, v in self.axes.items()))
         trials = [dataclasses.replace(self.base, **_merged(combination)) for combination in combinations]
         return list(dict.fromkeys(trials))

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from experiments.textgen.corpus import END, Corpus
 from experiments.textgen.settings import Settings
 from rnnjax.cell import Array, Cell, where_each
@@ -149,6 +150,19 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
     num_steps = settings.epochs * num_batches
     rate = make_schedule(settings.schedule, settings.learning_rate, num_steps, round(settings.warmup * num_steps))
     optimizer = make_optimizer(settings.optimizer, Hyper(rate, clip_norm=settings.clip_norm))
+    check_memory(
+        lm.model.init,
+        optimizer.init,
+        num_steps=L,
+        batch_size=B,
+        width=settings.hidden_size * settings.num_layers,
+        options={
+            "--hidden-size": settings.hidden_size,
+            "--num-layers": settings.num_layers,
+            "--batch-size": B,
+            "--seq-len": L,
+        },
+    )
     mesh = local_mesh(B)
     losses = _window_losses(lm, L) if windows else _stream_losses(lm, L)
 

@@ -16,6 +16,7 @@ from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.settings import as_flags, plain
+from experiments.shared.stopping import goes_on
 from experiments.shared.tensorboard import Board, board_at
 from experiments.textgen import results
 from experiments.textgen.corpus import Corpus, build, standard_library
@@ -52,7 +53,7 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
         folder = options.model / f"seed-{seed}" if options.seeds > 1 else options.model
         what = {"preset": preset, "dataset": corpus.name, "cell": variant(settings.cell), "seed": seed}
         what |= provenance("experiments.textgen", argv)
-        with one_writer(folder):
+        with one_writer(folder), goes_on():
             rows += train(console, corpus, untried, training, folder, what, options.out, board)
     if options.out:
         path = results.write(options.out, rows, TEXT)
@@ -141,8 +142,6 @@ def train(
         tell=tell,
         board=board,
     )
-    if fitted.diverged:
-        console.print("the training diverged; what is measured is the best before that", style="red")
     generator = untried._replace(params=fitted.best)
     nats = training.held_out_nats(fitted.best, exact=True)
     columns = {

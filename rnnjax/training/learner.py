@@ -52,6 +52,7 @@ class Measured(NamedTuple):
 
     train_loss: Array  # mean, penalties left out; NaN where a loss or a gradient of any step was not finite
     gradient_norm: Array  # the largest, before clipping
+    first_loss: Array  # mean of the first step's batch
 
 
 def local_mesh(batch_size: int) -> Mesh:
@@ -93,18 +94,19 @@ def make_learner(
 
     def chunk(state: Learning, batches: Any, num_steps: Array, key: Array, data: Any) -> tuple:
         def one(i: Array, running: tuple) -> tuple:
-            state, total, weight, largest, finite = running
+            state, total, weight, largest, finite, first = running
             batch = jax.tree.map(lambda a: a[i], batches)
             key_step = jax.random.fold_in(jax.random.fold_in(key, state.step), lax.axis_index(AXIS))
             made = step(state.params, state.optimizer, state.carry, batch, key_step, data)
             largest = jnp.maximum(largest, made.gradient_norm)
             state = Learning(made.params, made.optimizer, state.step + 1, made.kept)
-            return state, total + made.total, weight + made.weight, largest, finite & made.finite
+            first = jnp.where(i == 0, made.total / made.weight, first)
+            return state, total + made.total, weight + made.weight, largest, finite & made.finite, first
 
         zero = jnp.zeros((), jnp.float32)
-        initial = state, zero, zero, zero, jnp.ones((), bool)
-        state, total, weight, largest, finite = lax.fori_loop(0, num_steps, one, initial)
-        return state, Measured(jnp.where(finite, total / jnp.maximum(weight, 1), jnp.nan), largest)
+        initial = state, zero, zero, zero, jnp.ones((), bool), zero
+        state, total, weight, largest, finite, first = lax.fori_loop(0, num_steps, one, initial)
+        return state, Measured(jnp.where(finite, total / jnp.maximum(weight, 1), jnp.nan), largest, first)
 
     sharded = jax.shard_map(
         chunk,

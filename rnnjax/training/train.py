@@ -12,14 +12,13 @@ from rnnjax.cell import Array, Cell
 from rnnjax.data.hub import check_finite
 from rnnjax.models.model import make_model
 from rnnjax.tasks.base import Example, Task
+from rnnjax.training.divergence import far_above, has_stayed
 from rnnjax.training.losses import Pass, Term, penalty
 from rnnjax.training.optimizers import Hyper, make_optimizer
 from rnnjax.training.step import make_step
 from rnnjax.wrappers.layers import Layer
 
 HELD_OUT_SEED = 2**31 - 1  # of the validation and test examples of sampled tasks; trials have smaller seeds
-FAR_ABOVE = 10.0  # times its start: a loss that rose so high, and stayed, is diverged
-STAYED = 2  # evaluations in a row
 SOLVED_IN_A_ROW = 3  # evaluations that meet the criterion before a trial may stop
 
 INIT, TRAINING, TERMS = range(3)  # what a trial's key is folded with, so that none serves twice; terms count on from 2
@@ -53,7 +52,7 @@ class State(NamedTuple):
         The latter: the mean training loss of each of the last two evaluations is above 10 times the larger of the first
         step's loss and the task's chance loss.
         """
-        return self.broken | (self.num_above >= STAYED)
+        return self.broken | has_stayed(self.num_above)
 
     @property
     def ended(self) -> Array:
@@ -241,7 +240,7 @@ def make_trainer(
         train_loss = train_losses.mean()
         loss, accuracy = evaluate(state.params, data.validation)
         better = loss < state.best_loss
-        above = train_loss > FAR_ABOVE * jnp.maximum(state.start_loss, task.chance_loss)
+        above = far_above(train_loss, jnp.maximum(state.start_loss, task.chance_loss))
         state = state._replace(
             broken=state.broken | ~jnp.isfinite(loss),
             num_above=jnp.where(above, state.num_above + 1, 0),

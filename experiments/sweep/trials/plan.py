@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.shared.cells import build_cell
+from experiments.shared.memory import check_memory
 from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
 from experiments.sweep.tasks import build_task
@@ -148,6 +149,8 @@ def group(
         if trial.id not in finished:
             rate = trial.learning_rate if one_rate else None
             members.setdefault((programs[static], rate), []).append(trial)
+    for some in members.values():
+        _check_memory(some[0], tasks[some[0].task, some[0].seq_len], min(len(some), MAX_WIDTH))
     return [
         Group(tuple(some[start : start + MAX_WIDTH]), sizes[program])
         for (program, _), some in members.items()
@@ -186,6 +189,21 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
         digest.update(np.asarray(constant).tobytes())
     digest.update(str(jax.tree.structure(shapes)).encode())
     return digest.hexdigest(), sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def _check_memory(trial: Trial, task: Task, num_trials: int) -> None:
+    """Raise ValueError where so many trials of one program cannot fit into memory together."""
+    trainer = trainer_of(trial, task)
+    names = ("hidden_size", "num_layers", "batch_size", "seq_len")
+    check_memory(
+        trainer.init,
+        lambda params: trainer.start(params).optimizer,
+        num_steps=task.num_steps,
+        batch_size=trial.batch_size,
+        width=trial.hidden_size * trial.num_layers,
+        networks=num_trials,
+        options={**{name: getattr(trial, name) for name in names}, "trials of one program": num_trials},
+    )
 
 
 def trainer_of(trial: Trial, task: Task) -> Trainer:

@@ -187,12 +187,42 @@ def test_a_folder_in_which_nothing_was_trained_yet_is_taken(tmp_path):
 
 def test_divergence_stops_and_is_told():
     def chunk(state, i):
-        return state, Measured(1.0 if i < 2 else float("nan"), 1.0)
+        return state, Measured(1.0 if i < 2 else float("nan"), 1.0, 1.0)
 
     fitted = training(chunk=chunk)
     assert fitted.diverged
     assert [entry["chunk"] for entry in fitted.history] == [2, 3]
     assert np.isfinite(fitted.best["w"]).all()
+
+
+@pytest.mark.parametrize(("last", "diverged"), [((99.0, 99.0), True), ((99.0, 1.0), False), ((9.9, 9.9), False)])
+def test_a_loss_that_stayed_far_above_that_of_the_first_step_is_diverged(tmp_path, last, diverged):
+    """The first chunk's mean is far above, too, so what counts is its first step; the same after a resumption."""
+    losses = [99.0, 99.0, 1.0, 1.0, 1.0, 1.0, *last]
+
+    def chunk(state, i):
+        return state, Measured(losses[i], 1.0, 1.0 if i == 0 else 50.0)
+
+    def until_the_last(state, i):
+        if i == 7:
+            raise KeyboardInterrupt
+        return chunk(state, i)
+
+    with pytest.raises(KeyboardInterrupt):
+        training(chunk=until_the_last, folder=tmp_path)
+    fitted = training(chunk=chunk, folder=tmp_path)
+    assert fitted.diverged is diverged
+    assert fitted.history[-1]["chunk"] == 8
+
+
+def test_a_chunk_measures_the_loss_of_its_first_step():
+    data, key = LEARNER.place(DATA), jax.random.key(0)
+    order, weights = np.arange(STEPS * BATCH).reshape(STEPS, BATCH), np.ones((STEPS, BATCH), np.float32)
+    begun = lambda: LEARNER.start({"w": np.ones(SIZE, np.float32)})
+    _, one = LEARNER.chunk(begun(), (order, weights), 1, key, data)
+    _, all_of = LEARNER.chunk(begun(), (order, weights), STEPS, key, data)
+    assert float(all_of.first_loss) == float(one.first_loss) == float(one.train_loss)
+    assert float(all_of.train_loss) != float(one.train_loss)
 
 
 def test_where_nothing_can_be_drawn_a_line_now_and_then_has_the_time_left(monkeypatch, capsys):
