@@ -49,16 +49,16 @@ class Folder:
             probe.unlink()
         except OSError as error:
             raise ValueError(f"cannot write to the output folder {str(self.path)!r}: {error.strerror}") from error
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"cannot write checkpoints to {str(self.checkpoints)!r}: {error.strerror}") from error
         config = self.path / "config.json"
         today = datetime.date.today().isoformat()
         if config.exists():
             old = _read_config(config)
             self._refuse_a_changed_spec(sweep, old)
             today = old["date"]
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write checkpoints to {str(self.checkpoints)!r}: {error.strerror}") from error
         content = {**sweep.describe(), "command": command, "date": today}
         write_whole(config, json.dumps(content, indent=2) + "\n")
 
