@@ -1,0 +1,176 @@
+"""README.md of a results folder of Newton's method, made from its tables alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from experiments.newton.plots import ITERATIONS_PLOT, TIMES_PLOT, plot_iterations, plot_times
+from experiments.newton.records import AFTER, BEFORE, ITERATIONS, SIZES, TIMES, read
+from experiments.shared.numbers import bootstrap, figure, markdown, percent
+from rnnjax.files import write_whole
+
+LETTERS = dict(zip(SIZES, "TBH", strict=True))
+MODES = {"forward": "forward pass", "train": "training step"}
+TEXT = """How many iterations `method=Newton()` takes until every step obeys the recurrence up to rounding, against
+the largest Lyapunov exponent of the same trajectories (natural logarithm per step: below 0 neighbouring states draw
+together, above 0 they part). A cell that is linear in its carry has no more to find than one iteration does, whatever
+its exponent; rank correlations are therefore of the others, and their 95 % intervals are bootstraps over cells.
+Iterations and exponents are means over seeds. Where no trajectory was found, all iterations allowed are counted, so
+that such a cell ranks last."""
+TIMES_TEXT = """Times as long as `Scan()` takes (below 1: it is faster), the median over rounds in which each
+has its turn, and in `times.csv` the 10 % and 90 % quantiles of the rounds. Parameters as training starts from them,
+normal inputs of size 8, one program on one device. A training step is the mean of the squared outputs and its gradient
+by the parameters. With a diagonal Jacobian where it is exact, full otherwise; gradients always take the full one."""
+
+
+def write_report(folder: Path) -> Path:
+    """Draw the plots and write README.md; returns the path of the latter."""
+    folder = Path(folder)
+    parts = ["# Newton's method over all steps at once"]
+    if len(rows := read(folder, ITERATIONS)):
+        plot_iterations(by_cell(rows), correlations(by_cell(rows)), most_of(rows), folder / ITERATIONS_PLOT)
+        parts += iterations_part(rows)
+    if len(times := read(folder, TIMES)):
+        plot_times(times, folder / TIMES_PLOT)
+        parts += times_part(times)
+    path = folder / "README.md"
+    write_whole(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def most_of(rows: pd.DataFrame) -> int:
+    return int(rows["most"].iloc[0])
+
+
+def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row for each cell and time: means over seeds, and how many of them found a trajectory."""
+    named = rows.groupby(["at", "cell"], sort=False)
+    found = named[["exponent", "iterations", "accuracy"]].mean()
+    found["linear"], found["size"] = named["linear"].first().astype(bool), named["state_size"].first()
+    found["converged"], found["seeds"] = named["converged"].sum().astype(int), named.size()
+    return found.reset_index()
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Spearman's, ties at their mean rank."""
+    a, b = (rankdata(values, axis=axis) for values in (x, y))
+    a, b = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (a, b))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=axis) / np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+
+
+def correlations(cells: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
+    """By time: the rank correlation over cells that are not linear, its interval, and the number of cells."""
+    found = {}
+    for at, some in cells[~cells["linear"] & cells["exponent"].notna()].groupby("at", sort=False):
+        if len(some) > 2:
+            pair = some["exponent"].to_numpy(), some["iterations"].to_numpy()
+            found[str(at)] = (float(rank_correlation(*pair)), *bootstrap(pair, rank_correlation, True), len(some))
+    return found
+
+
+def iterations_part(rows: pd.DataFrame) -> list[str]:
+    cells = by_cell(rows)
+    first = rows.iloc[0]
+    lines = []
+    for at, (value, low, high, count) in correlations(cells).items():
+        some = cells[(cells["at"] == at) & ~cells["linear"]]
+        lost = int((some["converged"] < some["seeds"]).sum())
+        lines.append([at, f"{value:.2f}", f"{low:.2f} to {high:.2f}", count, figure(some["iterations"].median()), lost])
+    header = ["", "rank correlation", "95 % interval", "cells", "iterations, median", "cells not found with every seed"]
+    setting = (
+        f"{first.hidden_size} units, {first.seq_len} steps of the recall task's symbols, four sequences solved as one, "
+        f"{rows['seed'].nunique()} seeds; after training: {first.trained} steps of Adam (learning rate 0.01) on recall "
+        f"at lag {first.lag}. At most {first.most} iterations; float32."
+    )
+    return [
+        TEXT,
+        setting,
+        made_with(rows),
+        "## Iterations and exponents",
+        f"![Iterations against exponents]({ITERATIONS_PLOT})",
+        markdown(header, lines),
+        cell_table(cells),
+        "D: real numbers in the carry. An asterisk: not found with at least one seed. Accuracy on recall, of which one "
+        f"in eight is right by chance. Every figure is in `{ITERATIONS}`, by seed.",
+    ]
+
+
+def cell_table(cells: pd.DataFrame) -> str:
+    """A line for each cell, the one with the most iterations at the start first."""
+    start, trained = (cells[cells["at"] == at].set_index("cell") for at in (BEFORE, AFTER))
+    lines = []
+    for cell, one in start.sort_values(["iterations", "exponent"], ascending=False).iterrows():
+        line = [cell, "yes" if one["linear"] else "", one["size"], figure(one["exponent"]), iterations(one)]
+        if cell in trained.index:
+            then = trained.loc[cell]
+            line += [figure(then["exponent"]), iterations(then), percent(then["accuracy"])]
+        lines.append(line + ["diverged"] * (8 - len(line)))
+    header = ["cell", "linear", "D", "exponent", "iterations", "exponent, trained", "iterations, trained", "accuracy"]
+    return markdown(header, lines)
+
+
+def iterations(one: pd.Series) -> str:
+    return figure(one["iterations"]) + ("*" if one["converged"] < one["seeds"] else "")
+
+
+def made_with(rows: pd.DataFrame) -> str:
+    commands = "```\n" + "\n".join(rows["command"].unique()) + "\n```"
+    names = {"date": "Date", "git_commit": "Commit", "device": "Device"}
+    return (
+        commands + "\n\n" + "\n".join(f"- {label}: {', '.join(rows[name].unique())}" for name, label in names.items())
+    )
+
+
+def times_part(times: pd.DataFrame) -> list[str]:
+    lines = []
+    for (cell, *sizes), some in times.groupby(["cell", *SIZES], sort=False):
+        by_mode = some.set_index("mode")
+        line = [cell, *sizes, some["jacobian"].iloc[0], iterations_of(some)]
+        for mode in MODES:
+            line += [f"{figure(by_mode.loc[mode, name])}" if mode in by_mode.index else "–" for name in ("scan_ms",)]
+            line += [ratio(by_mode.loc[mode]) if mode in by_mode.index else "–"]
+        lines.append(line)
+    header = ["cell", *LETTERS.values(), "Jacobian", "iterations"]
+    for title in MODES.values():
+        header += [f"{title}, scan ms", "Newton, times as long"]
+    return [
+        "## Time",
+        TIMES_TEXT,
+        made_with(times),
+        where_it_wins(times),
+        f"![Time by T, B and H]({TIMES_PLOT})",
+        markdown(header, lines),
+        f"In brackets the quantiles of the rounds; in bold where Newton's method is ahead in both. Every figure is in "
+        f"`{TIMES}`.",
+    ]
+
+
+def iterations_of(some: pd.DataFrame) -> str:
+    one = some.iloc[0]
+    return f"{one['iterations']}" + ("" if one["converged"] else "*, then a scan")
+
+
+def ratio(one: pd.Series) -> str:
+    text = f"{one['ratio']:.2f} [{one['ratio_low']:.2f}, {one['ratio_high']:.2f}]"
+    return f"**{text}**" if one["ratio_high"] < 1 else text
+
+
+def where_it_wins(times: pd.DataFrame) -> str:
+    """In words, from the rows."""
+    said = []
+    for mode, title in MODES.items():
+        some = times[times["mode"] == mode]
+        if not len(some):
+            continue
+        ahead = some[some["ratio_high"] < 1]
+        ratios = f"from {some['ratio'].min():.2f} to {some['ratio'].max():.2f} times as long"
+        which = "; ".join(
+            f"{one['cell']} ({', '.join(f'{letter} = {one[name]:,}' for name, letter in LETTERS.items())})"
+            for _, one in ahead.iterrows()
+        )
+        verdict = f"Newton's method wins {len(ahead)} of {len(some)}" + (f": {which}" if which else "")
+        said.append(f"{title.capitalize()}: {verdict}. It takes {ratios}.")
+    return " ".join(said)
