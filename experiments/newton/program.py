@@ -21,7 +21,7 @@ from rnnjax.gradients import lyapunov_spectrum, state_size
 from rnnjax.newton import Newton, solve
 from rnnjax.tasks import make_task
 from rnnjax.training.optimizers import Hyper
-from rnnjax.training.train import make_data, make_trainer
+from rnnjax.training.train import Data, make_data, make_trainer
 
 NUM_EXAMPLES = 4  # sequences that are solved as one batch
 HYPER = Hyper(1e-2, clip_norm=1.0)
@@ -50,11 +50,11 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
             done = len(cells) - len(todo)
             console.print(f"{done} of {len(cells)} measured already, in {options.out}; --again measures anew")
         made_by = source("experiments.newton", argv)
-        devices = jax.devices()
+        devices, data = jax.devices(), make_data(make_task("recall", options.lag), NUM_VALIDATION, 1)
 
         def one(position: int) -> list[dict[str, Any]]:
             with jax.default_device(devices[position % len(devices)]):
-                return measure_cell(todo[position], options)
+                return measure_cell(todo[position], data, options)
 
         with ThreadPoolExecutor(num_cores()) as workers:
             futures = {workers.submit(one, position): text for position, text in enumerate(todo)}
@@ -83,14 +83,12 @@ def measured(options: Options) -> set[tuple[str, int]]:
     return set(rows[["cell", "seed"]].itertuples(index=False, name=None))
 
 
-def measure_cell(text: str, options: Options) -> list[dict[str, Any]]:
+def measure_cell(text: str, data: Data, options: Options) -> list[dict[str, Any]]:
     """A row for each seed, at the start and after training: the parameters at its end, if its loss is finite there."""
     cell = build_cell(text, options.hidden_size, options.lag + 1)
-    task = make_task("recall", options.lag)
-    trainer = make_trainer(task, cell, steps_per_chunk=options.trained)
-    data = make_data(task, NUM_VALIDATION, 1)
+    trainer = make_trainer(make_task("recall", options.lag), cell, steps_per_chunk=options.trained)
 
-    def train(key: Array, data: Any) -> tuple:
+    def train(key: Array, data: Data) -> tuple:
         params = trainer.init(key)
         state, metrics = trainer.chunk(trainer.start(params), key, HYPER, data)
         return params, state.best_params, metrics.validation_accuracy, state.broken

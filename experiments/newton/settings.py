@@ -18,7 +18,7 @@ class Options(Checked):
     hidden_size: Annotated[Width, "units"] = 8
     seq_len: Annotated[int, at_least(SHORTEST), at_most(2**31 - 1), "steps that Newton's method takes at once"] = 256
     lag: Annotated[Size, "of the recall task that is trained on"] = 30
-    trained: Annotated[Size, Metavar("N"), "steps of that training"] = 300
+    trained: Annotated[Size, Metavar("N"), "steps of that training"] = 600
     seeds: Annotated[Size, "seeds 0..N-1"] = 2
     most: Annotated[Size, Metavar("N"), "iterations, after which it has not converged"] = 100
     again: Annotated[bool, "measure anew what DIR holds already"] = False
