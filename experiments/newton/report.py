@@ -54,11 +54,11 @@ def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's, ties at their mean rank."""
+    """Spearman's, ties at their mean rank; 0 where all x or all y are equal, as in a resample of one cell."""
     a, b = (rankdata(values, axis=axis) for values in (x, y))
     a, b = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (a, b))
-    with np.errstate(invalid="ignore"):
-        return (a * b).sum(axis=axis) / np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+    size = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+    return (a * b).sum(axis=axis) / np.where(size > 0, size, 1)
 
 
 def correlations(cells: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:

@@ -16,7 +16,7 @@ from experiments.newton.settings import TimesOptions
 from experiments.shared.cells import build_cell
 from experiments.shared.one_writer import one_writer
 from rnnjax.cell import Cell
-from rnnjax.compiling import compiler_options
+from rnnjax.compiling import compiler_options, run_once_options
 from rnnjax.newton import Newton, solve
 from rnnjax.unrolling import unroll
 
@@ -25,7 +25,7 @@ BASE = {"seq_len": 1024, "batch_size": 1, "hidden_size": 8}
 AXES = {"seq_len": (256, 1024, 4096, 16384), "batch_size": (1, 8, 64), "hidden_size": (2, 8, 32)}
 DIAGONAL = ("indrnn", "para_gru")  # of these it is all there is of the Jacobian
 MODES = ("forward", "train")
-TURN_SECONDS = 0.2  # of calls in each turn of a method
+TURN_SECONDS = 0.1  # of calls in each turn of a method
 QUANTILES = 0.1, 0.9  # of the ratios of the rounds
 
 
@@ -70,7 +70,8 @@ def timed(work: Work, rounds: int) -> dict[str, Any]:
     xs = jax.random.normal(jax.random.key(1), (work.seq_len, work.batch_size, INPUT_SIZE))
     kind: Literal["full", "diagonal"] = "diagonal" if work.cell in DIAGONAL else "full"
     method = Newton(jacobian=kind)
-    record = jax.jit(lambda params, xs: solve(cell, params, xs, method=method).record)(params, xs)
+    what_happens = lambda params, xs: solve(cell, params, xs, method=method).record
+    record = jax.jit(what_happens, compiler_options=run_once_options())(params, xs)
     calls = {
         "scan": compiled(cell, work.mode, params, xs),
         "newton": compiled(cell, work.mode, params, xs, method=method),

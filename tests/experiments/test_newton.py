@@ -63,6 +63,7 @@ def test_where_it_wins_is_said_where_both_quantiles_say_so():
     assert "Training step: Newton's method wins 0 of 1." in said
 
 
+@pytest.mark.slow
 def test_cells_are_measured_once_and_the_same_command_goes_on(tmp_path, capsys):
     folder = f"--out={tmp_path}"
     assert main.main(["--cells", "lru", *SMALL, folder]) == 0
@@ -87,6 +88,7 @@ def test_a_damaged_file_is_refused_with_its_line(tmp_path, capsys):
     assert "line 2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_times_are_taken_of_every_shape_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(times_program, "BASE", {"seq_len": 6, "batch_size": 1, "hidden_size": 2})
     monkeypatch.setattr(times_program, "AXES", {"seq_len": (6, 12)})
