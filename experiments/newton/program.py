@@ -12,7 +12,6 @@ from experiments.newton.records import AFTER, BEFORE, ITERATIONS, SETTING, add, 
 from experiments.newton.report import write_report
 from experiments.newton.settings import Options
 from experiments.shared.cells import build_cell
-from experiments.shared.one_writer import one_writer
 from experiments.shared.start import num_cores
 from rnnjax.cell import Array, Cell
 from rnnjax.cells import CELLS
@@ -43,29 +42,28 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
     cells = list(dict.fromkeys(options.cells or CELLS))
     for text in cells:
         build_cell(text, options.hidden_size, options.lag + 1)
-    with one_writer(options.out):
-        there = set() if options.again else measured(options)
-        todo = [text for text in cells if any((text, seed) not in there for seed in range(options.seeds))]
-        if len(todo) < len(cells):
-            done = len(cells) - len(todo)
-            console.print(f"{done} of {len(cells)} measured already, in {options.out}; --again measures anew")
-        made_by = source("experiments.newton", argv)
-        devices, data = jax.devices(), make_data(make_task("recall", options.lag), NUM_VALIDATION, 1)
+    there = set() if options.again else measured(options)
+    todo = [text for text in cells if any((text, seed) not in there for seed in range(options.seeds))]
+    if len(todo) < len(cells):
+        done = len(cells) - len(todo)
+        console.print(f"{done} of {len(cells)} measured already, in {options.out}; --again measures anew")
+    made_by = source("experiments.newton", argv)
+    devices, data = jax.devices(), make_data(make_task("recall", options.lag), NUM_VALIDATION, 1)
 
-        def one(position: int) -> list[dict[str, Any]]:
-            with jax.default_device(devices[position % len(devices)]):
-                return measure_cell(todo[position], data, options)
+    def one(position: int) -> list[dict[str, Any]]:
+        with jax.default_device(devices[position % len(devices)]):
+            return measure_cell(todo[position], data, options)
 
-        with ThreadPoolExecutor(num_cores()) as workers:
-            futures = {workers.submit(one, position): text for position, text in enumerate(todo)}
-            try:
-                for count, future in enumerate(as_completed(futures), 1):
-                    add(options.out, ITERATIONS, [row | made_by for row in future.result()])
-                    console.print(f"{count} of {len(todo)}: {futures[future]}", markup=False)
-            except BaseException:
-                workers.shutdown(cancel_futures=True)
-                raise
-        console.print(f"{write_report(options.out)}")
+    with ThreadPoolExecutor(num_cores()) as workers:
+        futures = {workers.submit(one, position): text for position, text in enumerate(todo)}
+        try:
+            for count, future in enumerate(as_completed(futures), 1):
+                add(options.out, ITERATIONS, [row | made_by for row in future.result()])
+                console.print(f"{count} of {len(todo)}: {futures[future]}", markup=False)
+        except BaseException:
+            workers.shutdown(cancel_futures=True)
+            raise
+    console.print(f"{write_report(options.out)}")
 
 
 def measured(options: Options) -> set[tuple[str, int]]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments.shared.csv_rows import Column, as_frame, read_table, told
 from experiments.shared.provenance import machine, provenance
+from experiments.shared.results import adding_to
 from rnnjax.files import write_whole
 
 ITERATIONS, TIMES = "iterations.csv", "times.csv"
@@ -70,9 +71,13 @@ def read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def add(folder: Path, name: str, new: Sequence[Mapping[str, Any]]) -> None:
-    """Put rows in a file of the folder, in place of those of the same key; the file is whole at every moment."""
+    """Put rows in a file of the folder, in place of those of the same key; the file is whole at every moment.
+
+    Both programs may fill one folder at once: each waits while the other adds its rows.
+    """
     rows = pd.DataFrame(new)[list(SCHEMAS[name])]
-    old = read(folder, name)
-    kept = old[~pd.MultiIndex.from_frame(old[KEYS[name]]).isin(pd.MultiIndex.from_frame(rows[KEYS[name]]))]
-    table = pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
-    write_whole(Path(folder) / name, lambda path: table.to_csv(path, index=False, float_format="%.5g"))
+    with adding_to(folder):
+        old = read(folder, name)
+        kept = old[~pd.MultiIndex.from_frame(old[KEYS[name]]).isin(pd.MultiIndex.from_frame(rows[KEYS[name]]))]
+        table = pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
+        write_whole(Path(folder) / name, lambda path: table.to_csv(path, index=False, float_format="%.5g"))

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from experiments.newton.plots import ITERATIONS_PLOT, TIMES_PLOT, plot_iterations, plot_times
 from experiments.newton.records import AFTER, BEFORE, ITERATIONS, SIZES, TIMES, read
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
+from experiments.shared.results import adding_to
 from rnnjax.files import write_whole
 
 LETTERS = dict(zip(SIZES, "TBH", strict=True))
@@ -28,15 +29,16 @@ by the parameters. With a diagonal Jacobian where it is exact, full otherwise; g
 def write_report(folder: Path) -> Path:
     """Draw the plots and write README.md; returns the path of the latter."""
     folder = Path(folder)
-    parts = ["# Newton's method over all steps at once"]
-    if len(rows := read(folder, ITERATIONS)):
-        plot_iterations(by_cell(rows), correlations(by_cell(rows)), most_of(rows), folder / ITERATIONS_PLOT)
-        parts += iterations_part(rows)
-    if len(times := read(folder, TIMES)):
-        plot_times(times, folder / TIMES_PLOT)
-        parts += times_part(times)
-    path = folder / "README.md"
-    write_whole(path, "\n\n".join(parts) + "\n")
+    with adding_to(folder):
+        parts = ["# Newton's method over all steps at once"]
+        if len(rows := read(folder, ITERATIONS)):
+            plot_iterations(by_cell(rows), correlations(by_cell(rows)), most_of(rows), folder / ITERATIONS_PLOT)
+            parts += iterations_part(rows)
+        if len(times := read(folder, TIMES)):
+            plot_times(times, folder / TIMES_PLOT)
+            parts += times_part(times)
+        path = folder / "README.md"
+        write_whole(path, "\n\n".join(parts) + "\n")
     return path
 
 

@@ -14,7 +14,6 @@ from experiments.newton.records import SIZES, TIMES, add, read, source
 from experiments.newton.report import write_report
 from experiments.newton.settings import TimesOptions
 from experiments.shared.cells import build_cell
-from experiments.shared.one_writer import one_writer
 from rnnjax.cell import Cell
 from rnnjax.compiling import compiler_options, run_once_options
 from rnnjax.newton import Newton, solve
@@ -50,17 +49,16 @@ def run(console: Console, options: TimesOptions, argv: Sequence[str]) -> None:
     """Time what is not timed yet, and write the report."""
     for text in options.cells:
         build_cell(text, BASE["hidden_size"], BASE["seq_len"])
-    with one_writer(options.out):
-        rows = read(options.out, TIMES)
-        there = set() if options.again else {Work(*key) for key in rows[list(Work._fields)].itertuples(index=False)}
-        todo = [work for work in works(options.cells) if work not in there]
-        made_by = source("experiments.newton.times", argv)
-        for count, work in enumerate(todo, 1):
-            row = work._asdict() | timed(work, options.rounds) | made_by
-            add(options.out, TIMES, [row])
-            what = f"{count} of {len(todo)}: {' '.join(map(str, work))}"
-            console.print(f"{what}: scan {row['scan_ms']:.3g} ms, Newton {row['ratio']:.2f} times that", markup=False)
-        console.print(f"{write_report(options.out)}")
+    rows = read(options.out, TIMES)
+    there = set() if options.again else {Work(*key) for key in rows[list(Work._fields)].itertuples(index=False)}
+    todo = [work for work in works(options.cells) if work not in there]
+    made_by = source("experiments.newton.times", argv)
+    for count, work in enumerate(todo, 1):
+        row = work._asdict() | timed(work, options.rounds) | made_by
+        add(options.out, TIMES, [row])
+        what = f"{count} of {len(todo)}: {' '.join(map(str, work))}"
+        console.print(f"{what}: scan {row['scan_ms']:.3g} ms, Newton {row['ratio']:.2f} times that", markup=False)
+    console.print(f"{write_report(options.out)}")
 
 
 def timed(work: Work, rounds: int) -> dict[str, Any]:
