@@ -15,7 +15,7 @@ from experiments.shared.looks import COLORS, style
 
 ITERATIONS_PLOT, TIMES_PLOT = "iterations.png", "times.png"
 NAMED = ("elman", "irnn", "gru", "lstm", "indrnn", "exprnn", "cornn", "lem", "mut1", "rhn", "urnn", "para_gru", "slstm")
-LEAST_EXPONENT = -2.0  # what lies below is drawn here: such cells forget within a step
+LEAST_EXPONENT = -1.0  # what lies below, -inf too, is drawn here
 TITLES = {"seq_len": "steps T", "batch_size": "sequences B", "hidden_size": "units H"}
 
 
@@ -33,7 +33,7 @@ def plot_iterations(
             value, low, high, count = correlations[at]
             title += f": rank correlation {value:.2f} [{low:.2f}, {high:.2f}], {count} cells"
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("largest Lyapunov exponent, per step")
+        axis.set_xlabel(f"largest Lyapunov exponent, per step (at the left edge {LEAST_EXPONENT:g} and below)")
     figure.axes[0].set_ylabel("iterations of Newton's method")
     dot = {"linestyle": "none", "markersize": 6}
     handles = [

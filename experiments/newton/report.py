@@ -10,8 +10,10 @@ from experiments.newton.plots import ITERATIONS_PLOT, TIMES_PLOT, plot_iteration
 from experiments.newton.records import AFTER, BEFORE, ITERATIONS, SIZES, TIMES, read
 from experiments.shared.numbers import bootstrap, figure, markdown, percent
 from experiments.shared.results import adding_to
+from rnnjax.cells import CELLS
 from rnnjax.files import write_whole
 
+LEARNT = 0.9  # accuracy on recall
 LETTERS = dict(zip(SIZES, "TBH", strict=True))
 MODES = {"forward": "forward pass", "train": "training step"}
 TEXT = """How many iterations `method=Newton()` takes until every step obeys the recurrence up to rounding, against
@@ -87,17 +89,36 @@ def iterations_part(rows: pd.DataFrame) -> list[str]:
         f"{rows['seed'].nunique()} seeds; after training: {first.trained} steps of Adam (learning rate 0.01) on recall "
         f"at lag {first.lag}. At most {first.most} iterations; float32."
     )
-    return [
+    missing = len(set(CELLS) - set(rows["cell"]))
+    partial = f"Not measured yet: {missing} of {len(CELLS)} cells." if missing else ""
+    parts = [
         TEXT,
         setting,
+        partial,
         made_with(rows),
         "## Iterations and exponents",
         f"![Iterations against exponents]({ITERATIONS_PLOT})",
         markdown(header, lines),
+        by_learning(rows),
         cell_table(cells),
-        "D: real numbers in the carry. An asterisk: not found with at least one seed. Accuracy on recall, of which one "
-        f"in eight is right by chance. Every figure is in `{ITERATIONS}`, by seed.",
+        "D: real numbers in the carry. An asterisk: not found with at least one seed. An exponent of -inf: what sets "
+        "two states apart is gone within one step, for at least one sequence. Accuracy on recall, of which one in "
+        f"eight is right by chance. Every figure is in `{ITERATIONS}`, by seed.",
     ]
+    return [part for part in parts if part]
+
+
+def by_learning(rows: pd.DataFrame) -> str:
+    """What training does to the iterations where it succeeds, and where it does not, in words."""
+    runs = rows[(rows["at"] == AFTER) & ~rows["linear"].astype(bool)]
+    learnt = runs["accuracy"] >= LEARNT
+    said = []
+    for which, what in ((learnt, f"are right in at least {LEARNT:.0%}"), (~learnt, "are not")):
+        if len(some := runs[which]):
+            middle = f"a median of {figure(some['iterations'].median())} iterations and an exponent of "
+            lost = f"no trajectory was found in {int((~some['converged'].astype(bool)).sum())}"
+            said.append(f"{len(some)} {what}: {middle}{figure(some['exponent'].median())}; {lost}")
+    return f"Of {len(runs)} trained runs of cells that are not linear, {'. '.join(said)}." if said else ""
 
 
 def cell_table(cells: pd.DataFrame) -> str:
