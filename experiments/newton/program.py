@@ -92,7 +92,7 @@ def measure_cell(text: str, data: Data, options: Options) -> list[dict[str, Any]
         return params, state.best_params, metrics.validation_accuracy, state.broken
 
     train_one = jax.jit(train, compiler_options=run_once_options())
-    measure = jax.jit(lambda *args: measure_one(cell, *args, options), compiler_options=run_once_options())
+    measure = jax.jit(lambda key, params: measure_one(cell, key, params, options), compiler_options=run_once_options())
     rows = []
     for seed in range(options.seeds):
         key = jax.random.key(seed)
@@ -111,6 +111,7 @@ def measure_cell(text: str, data: Data, options: Options) -> list[dict[str, Any]
 def measure_one(cell: Cell, key: Array, params: Any, options: Options) -> Found:
     """Newton's method on one batch of long sequences of the task, and the exponent of the same trajectories."""
     task = make_task("recall", options.seq_len - 1)
+    assert task.sample is not None  # recall is drawn
     drawn = jax.vmap(task.sample)(jax.random.split(jax.random.fold_in(key, 1), NUM_EXAMPLES))
     xs = jnp.moveaxis(drawn.inputs, 0, 1)
     method = Newton(max_iterations=options.most, fallback=False)
