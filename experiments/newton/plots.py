@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def plot_iterations(
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(f"largest Lyapunov exponent, per step (at the left edge {LEAST_EXPONENT:g} and below)")
     figure.axes[0].set_ylabel("iterations of Newton's method")
-    dot = {"linestyle": "none", "markersize": 6}
+    dot: dict[str, Any] = {"linestyle": "none", "markersize": 6}
     handles = [
         Line2D([], [], marker="o", color=COLORS[0], label="nonlinear cell", **dot),
         Line2D([], [], marker="^", color=COLORS[3], label="no trajectory found with every seed", **dot),
@@ -47,7 +48,7 @@ def plot_iterations(
 
 def draw(axis: Axes, cells: pd.DataFrame, most: int) -> None:
     lost = (cells["converged"] < cells["seeds"]) & ~cells["linear"]
-    kinds = {
+    kinds: dict[str, tuple[pd.Series, dict[str, Any]]] = {
         "linear": (cells["linear"], {"marker": "o", "facecolor": "white", "edgecolor": "0.6"}),
         "found": (~cells["linear"] & ~lost, {"marker": "o", "facecolor": COLORS[0], "edgecolor": "none", "alpha": 0.8}),
         "lost": (lost, {"marker": "^", "facecolor": COLORS[3], "edgecolor": "none", "alpha": 0.9}),
