@@ -18,9 +18,9 @@ from experiments.bench import report as bench_report
 from experiments.bench.asking import Worker
 from experiments.bench.settings import QUICK_ROUNDS, ROUNDS, Options, shape_of
 from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flops
-from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops, num_cores
+from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops
 from experiments.shared.one_writer import one_writer
-from experiments.shared.provenance import command, git_commit
+from experiments.shared.provenance import command, git_commit, machine
 from experiments.shared.stopping import goes_on
 from rnnjax.errors import unknown
 
@@ -121,14 +121,6 @@ def provenance(program: str, argv: Sequence[str]) -> dict[str, Any]:
         "git_commit": git_commit(),
         "command": command(program, argv),
     }
-
-
-def machine() -> str:
-    """Such as "AMD EPYC, 2 cores"."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{(names or [platform.processor() or platform.machine()])[0]}, {num_cores()} cores"
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

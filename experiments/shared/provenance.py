@@ -1,6 +1,7 @@
 """Where a figure comes from: commit, command, device, date."""
 
 import datetime
+import platform
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import jax
+
+from experiments.shared.start import num_cores
 
 
 @cache
@@ -50,3 +53,11 @@ def command(program: str, argv: Sequence[str]) -> str:
             kept.append(word)
         skip = word in OF_A_MACHINE
     return shlex.join(["python", "-m", program, *kept])
+
+
+def machine() -> str:
+    """Such as "AMD EPYC, 2 cores"."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [platform.processor() or platform.machine()])[0]}, {num_cores()} cores"

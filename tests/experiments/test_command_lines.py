@@ -22,6 +22,8 @@ PROGRAMS = (
     "experiments.forecast.main",
     "experiments.gradients.main",
     "experiments.music.main",
+    "experiments.newton.main",
+    "experiments.newton.times",
     "experiments.published.main",
     "experiments.remedies.main",
     "experiments.seq2seq.main",

@@ -240,6 +240,25 @@ def test_chaos_is_noticed_and_left_to_a_scan():
     assert found[1][0][1].growth[0] > 1e5
 
 
+def test_products_in_a_narrow_dtype_take_longer_and_end_at_the_same_numbers():
+    """A step is then one of stairs; which of them a state stands on is seen by the residual too."""
+    cell, xs = gru(H), np.concatenate([XS] * 3)
+    params, _ = start(cell)
+
+    @jit
+    def run(params):
+        by_steps, method = lambda **options: unroll(cell, params, xs, **options)[1], Newton(fallback=False)
+        narrow = solve(cell, params, xs, method=method, matmul_dtype=jnp.bfloat16)
+        wide = solve(cell, params, xs, method=method).record
+        return by_steps(), by_steps(matmul_dtype=jnp.bfloat16), narrow.ys, narrow.record, wide
+
+    exact, by_steps, at_once, narrow, wide = run(params)
+    assert narrow.converged
+    assert narrow.iterations > wide.iterations
+    assert np.abs(exact - by_steps).max() > 2e-3
+    np.testing.assert_allclose(at_once, by_steps, atol=2e-4)
+
+
 def test_without_fallback_a_failure_is_an_error_or_nan():
     xs = np.asarray(jax.random.normal(KEY, (60, I)))
     method = Newton(max_iterations=5, fallback=False)
