@@ -49,7 +49,7 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    """The exit code: 0, 2 for bad input, 1 for a fault, 130 when stopped by Ctrl-C."""
     return start(run, COMMAND, argv)
 
 
