@@ -49,9 +49,13 @@ print("finished")
 """
 
 
+# Signals that whoever runs the tests ignores (nohup, a job in the background) would be ignored below, too.
+HEARING = "import signal\nfor number in (signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_DFL)\n"
+
+
 def started(code: str, *arguments: str, **environment: str) -> subprocess.Popen:
     settings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", HEARING + code, *arguments]
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -26,12 +26,19 @@ def telling(planned, folder, runner):
 sweep.run = telling
 sys.exit(command.main())
 """
+# Signals that whoever runs the tests ignores (nohup, a job in the background) would be ignored below, too.
+HEARING = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 SIZES = ["--set", "num_steps=12", "eval_every=2", "hidden_size=2", "batch_size=4", "num_validation=20", "num_test=20"]
 
 
 def start(arguments, folder, *, driver=False, cache) -> subprocess.Popen:
     """The command in a process of its own; programs it compiled before are found in the cache."""
-    python = [sys.executable, *(["-c", DRIVER] if driver else ["-m", "experiments.sweep"])]
+    python = [sys.executable, "-c", HEARING, *(["-c", DRIVER] if driver else ["-m", "experiments.sweep"])]
     settings = {
         "PYTHONPATH": str(ROOT),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
