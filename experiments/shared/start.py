@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.shared.command_line import Command, Commands
-from experiments.shared.failures import told
+from experiments.shared.failures import BAD_INPUT, told
 from experiments.shared.stopping import Stopped, words
 
 LOG_WIDTH = 160  # where there is no terminal
@@ -33,12 +33,15 @@ def start(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        given = command.read(argv)
+        try:
+            given = command.read(argv)
+        except ValueError as error:  # the words of a setting's own checks are enough
+            return complain(str(error), BAD_INPUT)
         console = prepare(threads_per_core)
         run(console, given, argv)
         return 0
     except Exception as error:
-        return complain(error)
+        return complain(*told(error))
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         print(words(number) + "".join(getattr(stop, "__notes__", ())))
@@ -72,9 +75,8 @@ def set_up_jax(cores: int, threads_per_core: int = 1) -> None:
     keep_compiled()
 
 
-def complain(error: Exception) -> int:
-    """Tell of an exception on stderr, in one line; the exit code."""
-    text, code = told(error)
+def complain(text: str, code: int) -> int:
+    """Tell of a mistake or a fault on stderr, in one line; the exit code."""
     Console(stderr=True, highlight=False).print(f"error: {text}", style="red", markup=False, soft_wrap=True)
     return code
 
