@@ -360,7 +360,8 @@ def test_a_full_disk_is_said_with_the_file(name, folder, capsys):
     (folder / f"{name}.unfinished").symlink_to("/dev/full")
     code, said = call(capsys, folder)
     assert code == 2
-    assert f"No space left on device: '{folder / name}'" in said
+    assert "No space left on device" in said
+    assert str(folder / name) in said
     assert (folder / name).read_bytes() == before
     assert call(capsys, folder)[0] == 0
 
