@@ -136,9 +136,11 @@ def start_maps(found: pd.DataFrame) -> Figure:
     grid = figure.subplots(len(drawn), len(lags), squeeze=False, height_ratios=heights)
     image = None
     for (task, one), axes in zip(drawn, grid, strict=True):
+        of_cell = found[found["cell"] == one.cell]
+        names, across = order(of_cell[one.columns]), order(of_cell[one.rows]) if one.rows else [""]
         for lag, axis in zip(lags, axes, strict=True):
-            rows = found[(found["task"] == task) & (found["seq_len"] == lag) & (found["cell"] == one.cell)]
-            image = _panel(axis, rows, one, f"{one.title}, {task}, T = {lag}")
+            rows = of_cell[(of_cell["task"] == task) & (of_cell["seq_len"] == lag)]
+            image = _panel(axis, rows, one, names, across, f"{one.title}, {task}, T = {lag}")
     figure.colorbar(image, ax=grid, label="share of seeds that solve the task", shrink=min(1.0, 4 / sum(heights)))
     lines = [Line2D([], [], color=colour, linewidth=2, label=label) for colour, label, _ in OUTLINES.values()]
     if found["reach"].isna().all():
@@ -151,10 +153,10 @@ def _has(found: pd.DataFrame, task: str, one: Map) -> bool:
     return bool(((found["task"] == task) & (found["cell"] == one.cell)).any())
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, one: Map, title: str) -> AxesImage:
-    """One heat map, with solved/n written in; NaN where a start was not run."""
-    names = order(rows[one.columns])
-    across = order(rows[one.rows]) if one.rows else [""]
+def _panel(
+    axis: Axes, rows: pd.DataFrame, one: Map, names: Sequence[str], across: Sequence[str], title: str
+) -> AxesImage:
+    """One heat map of the biases `names` by `across`, with solved/n written in; grey where a start was not run."""
     share, long = np.full((len(across), len(names)), np.nan), is_long(rows)
     spans = {name: np.zeros(share.shape, bool) for name in OUTLINES}
     colours = colormaps["viridis"].with_extremes(bad="0.88")
@@ -172,7 +174,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, one: Map, title: str) -> AxesImage:
     axis.set_yticks(range(len(across)) if one.rows else [], across if one.rows else [], fontsize=7)
     axis.set_xlabel(one.columns.replace("_", " "), fontsize=8)
     axis.set_ylabel(one.rows.replace("_", " ") if one.rows else "", fontsize=8)
-    axis.set_title(title, fontsize=8)
+    axis.set_title(title if len(rows) else f"{title}: not run", fontsize=8)
     return image
 
 
