@@ -4,6 +4,7 @@ python -m experiments.sweep lstm_gates            about a minute on 2 idle cores
 python -m experiments.sweep lstm_gates --full     some hours on 2 cores
 """
 
+from experiments.shared.cells import variant
 from experiments.shared.equal_size import equal_size
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
 from rnnjax.tasks import make_task
@@ -66,11 +67,6 @@ def full_axes() -> dict:
     }
 
 
-def shown(cell: str) -> str:
-    """The name of a cell's row."""
-    return Trial(cell=cell).variant
-
-
 SWEEP = Sweep(
     name="lstm_gates",
     question=(
@@ -97,7 +93,7 @@ SWEEP = Sweep(
     full_axes=full_axes,
     full={
         "report_seeds": range(FIRST_REPORT_SEED, FIRST_REPORT_SEED + 10),
-        "contrasts": tuple((shown(cell), shown(BEST)) for cell in (*CELLS[:3], *COMPARED)),
+        "contrasts": tuple((variant(cell), variant(BEST)) for cell in (*CELLS[:3], *COMPARED)),
     },
     of_cell=of_cell,
 )

@@ -11,6 +11,7 @@ from experiments.compare.options import Options
 from experiments.shared.cells import check_named_by_file
 from experiments.shared.csv_rows import told
 from experiments.shared.numbers import figure, markdown
+from experiments.shared.settings import would_import
 from experiments.sweep.record.config import read_config
 from experiments.sweep.record.folder import Folder
 from experiments.sweep.run import Progress, run as run_trials
@@ -95,10 +96,7 @@ def check_code(trial: Trial, folder: Path, trust_code: bool) -> None:
     where = str(folder / "config.json")
     check_named_by_file(trial.cell, where, trust_code)
     if ":" in trial.task and not is_file(trial.task) and not trust_code:
-        raise ValueError(
-            f"{where}: task {trial.task!r} would import a module, and so run code, because a file says so; nothing was "
-            "imported. If you trust that file and that module, say so with --trust-code"
-        )
+        raise would_import(f"{where}: task {trial.task!r}")
 
 
 def run_anew(console: Console, trial: Trial, stage: str, data_dir: Path | None) -> pd.Series:

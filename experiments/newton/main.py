@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments.newton.settings import Options
 from experiments.shared.command_line import Command, Given
-from experiments.shared.start import start
+from experiments.shared.start import THREADS_PER_CORE, start
 
 COMMAND = Command("python -m experiments.newton", __doc__, Options)
 
@@ -29,7 +29,7 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, 2 for bad input, 1 for a fault, 130 when stopped by Ctrl-C."""
-    return start(run, COMMAND, argv, threads_per_core=4)
+    return start(run, COMMAND, argv, threads_per_core=THREADS_PER_CORE)
 
 
 if __name__ == "__main__":

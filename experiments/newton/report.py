@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from experiments.newton.plots import ITERATIONS_PLOT, TIMES_PLOT, plot_iterations, plot_times
 from experiments.newton.records import AFTER, BEFORE, ITERATIONS, SIZES, TIMES, read
-from experiments.shared.numbers import bootstrap, figure, markdown, percent
-from experiments.shared.results import adding_to
+from experiments.shared.numbers import bootstrap, figure, markdown, percent, rank_correlation
+from experiments.shared.results import adding_to, made_with
 from rnnjax.cells import CELLS
 from rnnjax.files import write_whole
 
@@ -17,6 +16,7 @@ from rnnjax.files import write_whole
 LINEAR_BY_STEPS = ("delta_net", "gated_delta_net", "delta_product", "rwkv7", "time_delay")
 LONG, FEW = -0.05, 5  # exponents and iterations that do not go together
 LEARNT = 0.9  # accuracy on recall
+Correlations = dict[str, tuple[float, float, float, int]]  # by time: value, interval, number of cells
 LETTERS = dict(zip(SIZES, "TBH", strict=True))
 MODES = {"forward": "forward pass", "train": "training step"}
 TEXT = """How many iterations `method=Newton()` takes until every step obeys the recurrence up to rounding, against
@@ -38,18 +38,16 @@ def write_report(folder: Path) -> Path:
     with adding_to(folder):
         parts = ["# Newton's method over all steps at once"]
         if len(rows := read(folder, ITERATIONS)):
-            plot_iterations(by_cell(rows), correlations(by_cell(rows)), most_of(rows), folder / ITERATIONS_PLOT)
-            parts += iterations_part(rows)
+            cells = by_cell(rows)
+            found = correlations(cells)
+            plot_iterations(cells, found, int(rows["most"].iloc[0]), folder / ITERATIONS_PLOT)
+            parts += iterations_part(rows, cells, found)
         if len(times := read(folder, TIMES)):
             plot_times(times, folder / TIMES_PLOT)
             parts += times_part(times)
         path = folder / "README.md"
         write_whole(path, "\n\n".join(parts) + "\n")
     return path
-
-
-def most_of(rows: pd.DataFrame) -> int:
-    return int(rows["most"].iloc[0])
 
 
 def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
@@ -65,29 +63,25 @@ def is_linear(rows: pd.DataFrame) -> pd.Series:
     return rows["linear"].astype(bool) | rows["cell"].isin(LINEAR_BY_STEPS)
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's, ties at their mean rank; 0 where all x or all y are equal, as in a resample of one cell."""
-    a, b = (rankdata(values, axis=axis) for values in (x, y))
-    a, b = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (a, b))
-    size = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
-    return (a * b).sum(axis=axis) / np.where(size > 0, size, 1)
+def ranked(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The rank correlation; 0 where all x or all y are equal, as in a resample of one cell."""
+    return np.nan_to_num(rank_correlation(x, y, axis))
 
 
-def correlations(cells: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
+def correlations(cells: pd.DataFrame) -> Correlations:
     """By time: the rank correlation over cells that are not linear, its interval, and the number of cells."""
     found = {}
     for at, some in cells[~cells["linear"] & cells["exponent"].notna()].groupby("at", sort=False):
         if len(some) > 2:
             pair = some["exponent"].to_numpy(), some["iterations"].to_numpy()
-            found[str(at)] = (float(rank_correlation(*pair)), *bootstrap(pair, rank_correlation, True), len(some))
+            found[str(at)] = (float(ranked(*pair)), *bootstrap(pair, ranked, True), len(some))
     return found
 
 
-def iterations_part(rows: pd.DataFrame) -> list[str]:
-    cells = by_cell(rows)
+def iterations_part(rows: pd.DataFrame, cells: pd.DataFrame, found: Correlations) -> list[str]:
     first = rows.iloc[0]
     lines = []
-    for at, (value, low, high, count) in correlations(cells).items():
+    for at, (value, low, high, count) in found.items():
         some = cells[(cells["at"] == at) & ~cells["linear"]]
         lost = int((some["converged"] < some["seeds"]).sum())
         lines.append([at, f"{value:.2f}", f"{low:.2f} to {high:.2f}", count, figure(some["iterations"].median()), lost])
@@ -103,7 +97,7 @@ def iterations_part(rows: pd.DataFrame) -> list[str]:
         TEXT,
         setting,
         partial,
-        made_with(rows),
+        source_of(rows),
         "## Iterations and exponents",
         f"![Iterations against exponents]({ITERATIONS_PLOT})",
         markdown(header, lines),
@@ -160,12 +154,9 @@ def iterations(one: pd.Series) -> str:
     return figure(one["iterations"]) + ("*" if one["converged"] < one["seeds"] else "")
 
 
-def made_with(rows: pd.DataFrame) -> str:
-    commands = "```\n" + "\n".join(rows["command"].unique()) + "\n```"
-    names = {"date": "Date", "git_commit": "Commit", "device": "Device"}
-    return (
-        commands + "\n\n" + "\n".join(f"- {label}: {', '.join(rows[name].unique())}" for name, label in names.items())
-    )
+def source_of(rows: pd.DataFrame) -> str:
+    commands = "\n".join(rows["command"].unique())
+    return f"```\n{commands}\n```\n\n{made_with(rows)}"
 
 
 def times_part(times: pd.DataFrame) -> list[str]:
@@ -174,8 +165,8 @@ def times_part(times: pd.DataFrame) -> list[str]:
         by_mode = some.set_index("mode")
         line = [cell, *sizes, some["jacobian"].iloc[0], iterations_of(some)]
         for mode in MODES:
-            line += [f"{figure(by_mode.loc[mode, name])}" if mode in by_mode.index else "–" for name in ("scan_ms",)]
-            line += [ratio(by_mode.loc[mode]) if mode in by_mode.index else "–"]
+            there = mode in by_mode.index
+            line += [figure(by_mode.loc[mode, "scan_ms"]), ratio(by_mode.loc[mode])] if there else ["–", "–"]
         lines.append(line)
     header = ["cell", *LETTERS.values(), "Jacobian", "iterations"]
     for title in MODES.values():
@@ -183,7 +174,7 @@ def times_part(times: pd.DataFrame) -> list[str]:
     return [
         "## Time",
         TIMES_TEXT,
-        made_with(times),
+        source_of(times),
         where_it_wins(times),
         f"![Time by T, B and H]({TIMES_PLOT})",
         markdown(header, lines),

@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from rich.console import Console
-from scipy import stats
 
 from experiments.remedies.options import Options
-from experiments.shared.numbers import horizon_text, markdown
+from experiments.shared.numbers import horizon_text, markdown, rank_correlation
 from experiments.shared.provenance import command
 from experiments.sweep.page import date_of, made_with, read_config
 from experiments.sweep.tables.ranking import longest_solved, loss_left, pairs, ranking, reach_text, solved_of_run
@@ -56,15 +55,9 @@ def correlation(cells: pd.DataFrame, reach: str) -> dict[str, float] | None:
 def _both(rows: np.ndarray) -> tuple[float, float]:
     """The mean correlation within a place, and that over all rows; of rows (place, share, learnt)."""
     places = [rows[rows[:, 0] == place] for place in np.unique(rows[:, 0])]
-    found = np.array([_spearman(some[:, 1], some[:, 2]) for some in places])
+    found = np.array([rank_correlation(some[:, 1], some[:, 2]) for some in places])
     found = found[~np.isnan(found)]
-    return float(found.mean()) if len(found) else math.nan, _spearman(rows[:, 1], rows[:, 2])
-
-
-def _spearman(a, b) -> float:
-    """Pearson's correlation of ranks; NaN where all are equal."""
-    a, b = stats.rankdata(a), stats.rankdata(b)
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else math.nan
+    return float(found.mean()) if len(found) else math.nan, float(rank_correlation(rows[:, 1], rows[:, 2]))
 
 
 def ranking_table(cells: pd.DataFrame) -> str:
@@ -107,7 +100,7 @@ def scatter(cells: pd.DataFrame, found: dict[str, float] | None) -> Figure:
             axis.axvspan(strip, high, color="0.95", zorder=0)
             axis.axvline(1, color="0.4", linestyle=":", linewidth=1)
             known = here.dropna(subset="gradient_horizon")
-            rho = _spearman(known["gradient_horizon"], 1 - known["left"])
+            rho = rank_correlation(known["gradient_horizon"], 1 - known["left"])
             axis.set_title(f"{task}, T = {lag}: rho {rho:.2f}", fontsize=10)
             axis.set_xscale("log")
             axis.grid(color="0.92", linewidth=0.7)

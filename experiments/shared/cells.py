@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.shared.failures import TheirError, first_line, their_place
-from experiments.shared.settings import OWN_CELLS
+from experiments.shared.failures import TheirError, of_theirs
+from experiments.shared.settings import OWN_CELLS, would_import
 from rnnjax.cell import Cell
 from rnnjax.cells import CELLS, cell_options
 from rnnjax.errors import unknown
@@ -59,10 +59,7 @@ def check_named_by_file(cell: str, where: str, trust_code: bool = False) -> None
         return
     if ":" not in name:
         raise ValueError(f"{where}: {unknown('cell', name, CELLS)}")
-    raise ValueError(
-        f"{where}: cell {name!r} would import a module, and so run code, because a file says so; nothing was imported. "
-        "If you trust that file and that module, say so with --trust-code"
-    )
+    raise would_import(f"{where}: cell {name!r}")
 
 
 def factory_of(name: str) -> Callable[..., Cell]:
@@ -83,8 +80,7 @@ def factory_of(name: str) -> Callable[..., Cell]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever a user's module raises while it is imported
-        if place := their_place(error):
-            what = f"{type(error).__name__}: {first_line(error)}, in {place}"
+        if what := of_theirs(error):
             raise TheirError(f"cell {name!r}: cannot import module {module_name!r}, which raised {what}") from error
         raise ValueError(f"cell {name!r}: cannot import module {module_name!r} ({error})") from error
     if not callable(getattr(module, factory_name, None)):
@@ -116,8 +112,7 @@ def _build_cell(text: str, hidden_size: int) -> Cell:
     try:
         cell = factory(hidden_size, **values)
     except Exception as error:  # whatever a factory of the user's raises
-        if place := their_place(error):
-            what = f"{type(error).__name__}: {first_line(error)}, in {place}"
+        if what := of_theirs(error):
             raise TheirError(f"cell {text!r}: its factory raised {what}") from error
         if not isinstance(error, TypeError | ValueError):
             raise

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,10 @@ def _traced(cell: str, size: int) -> str:
         traced = [jax.make_jaxpr(start)(key), jax.make_jaxpr(step)(*jax.eval_shape(start, key), x, key)]
     except (TypeError, ValueError):
         return ""
-    parts = [str(jax.tree.structure(jax.eval_shape(start, key)))]
-    for one in traced:
-        parts += [str(one.jaxpr), *(np.asarray(constant).tobytes().hex() for constant in one.consts)]
-    return re.sub(r"0x[0-9a-f]+", "", "\n".join(parts))
+    return "\n".join([str(jax.tree.structure(jax.eval_shape(start, key))), *map(text_of, traced)])
+
+
+def text_of(traced: Any) -> str:
+    """A traced program with the constants in it, and without the addresses of functions that it names."""
+    constants = (np.asarray(constant).tobytes().hex() for constant in traced.consts)
+    return "\n".join([re.sub(r"0x[0-9a-f]+", "", str(traced.jaxpr)), *constants])

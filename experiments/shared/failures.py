@@ -34,17 +34,22 @@ def told(error: Exception) -> tuple[str, int]:
     frames = list(_frames(error))
     if isinstance(error, ValueError | OSError) and frames and _below(frames[-1].filename, OURS):
         return str(error), BAD_INPUT
-    what = f"{type(error).__name__}: {first_line(error)}"
     place = their_place(error)
     whose = f"raised by {place}" if place else "which this program did not foresee"
     code = BAD_INPUT if place or isinstance(error, ValueError | OSError) else FAULT
-    return f"{what}, {whose}; traceback: {_written(error)}", code
+    return f"{named(error)}, {whose}; traceback: {_written(error)}", code
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's words, cut where it is long."""
+def of_theirs(error: BaseException) -> str:
+    """What a user's own code raised, and where: "KeyError: 'a', in my_cells.py, line 3"; "" where it was not theirs."""
+    place = their_place(error)
+    return f"{named(error)}, in {place}" if place else ""
+
+
+def named(error: BaseException) -> str:
+    """An exception's kind and the first line of its words, cut where it is long."""
     lines = str(error).strip().splitlines()
-    return lines[0][:MOST] if lines else "without a word"
+    return f"{type(error).__name__}: {lines[0][:MOST] if lines else 'without a word'}"
 
 
 def their_place(error: BaseException) -> str:

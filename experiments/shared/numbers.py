@@ -34,6 +34,14 @@ def bootstrap(samples, statistic, paired=False) -> tuple[float, float]:
     return low, high
 
 
+def rank_correlation(a, b, axis: int = -1) -> np.ndarray:
+    """Spearman's: Pearson's correlation of ranks, ties at their mean rank; NaN where all a or all b are equal."""
+    a, b = (stats.rankdata(values, axis=axis) for values in (a, b))
+    a, b = (ranks - ranks.mean(axis=axis, keepdims=True) for ranks in (a, b))
+    size = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+    return (a * b).sum(axis=axis) / np.where(size > 0, size, np.nan)
+
+
 def figure(value) -> str:
     """A number for a table: three digits, and a dash where there is none."""
     return "–" if pd.isna(value) else f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"

@@ -246,11 +246,16 @@ def _from_json(field: Field, value: Any, trust_code: bool) -> Any:
     if Mark.CODE in field.marks and isinstance(value, str) and not trust_code:
         name = ":".join(part for part in value.split(":") if "=" not in part)  # those with = are options: lstm:clip=2
         if ":" in name and name not in OWN_CELLS:
-            raise ValueError(
-                f"{field.name}={shown(value)} would import a module, and so run code, because a file says so; nothing "
-                "was imported. If you trust that file and that module, say so with --trust-code"
-            )
+            raise would_import(f"{field.name}={shown(value)}")
     return value
+
+
+def would_import(what: str) -> ValueError:
+    """The error of a file's word that names a module: a file never chooses what code runs."""
+    return ValueError(
+        f"{what} would import a module, and so run code, because a file says so; nothing was imported. If you trust "
+        "that file and that module, say so with --trust-code"
+    )
 
 
 def plain(value: Any) -> Any:

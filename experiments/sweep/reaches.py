@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from scipy import stats
 
-from experiments.shared.numbers import figure
+from experiments.shared.numbers import figure, rank_correlation
 from experiments.sweep.spec import Trial
 from experiments.sweep.tables.table import KEYS, best_rows, outcomes, read_runs
 from experiments.sweep.trials.plan import Group, group, network
@@ -123,20 +122,14 @@ def judged(cells: pd.DataFrame, family: str = "cell") -> pd.DataFrame:
         samples = [np.concatenate([members[i] for i in draw]) for draw in draws]
         values = {name: rows[name].to_numpy(float) for name in ("reach", "horizon", "solved")}
         for name in ("reach", "horizon"):
-            line[name] = _rank_correlation(values[name], values["solved"])
-            again = [_rank_correlation(values[name][some], values["solved"][some]) for some in samples]
+            line[name] = float(rank_correlation(values[name], values["solved"]))
+            again = [rank_correlation(values[name][some], values["solved"][some]) for some in samples]
             again = [one for one in again if not np.isnan(one)]
             enough = len(members) >= FEWEST_FAMILIES and again
             low, high = np.quantile(again, [0.025, 0.975]) if enough else (np.nan, np.nan)
             line |= {f"{name}_low": low, f"{name}_high": high}
         lines.append(line)
     return pd.DataFrame(lines)
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
-        return np.nan
-    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
 def verdict(line: pd.Series) -> str:

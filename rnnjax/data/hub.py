@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnjax.data.tables import DELIMITED, JSON_LINES, read_table
+from rnnjax.data.tables import JSON_LINES, SEPARATED, read_table
 
 MNIST = "ylecun/mnist"  # Modified NIST: LeCun, Bottou, Bengio & Haffner 1998
 
@@ -77,7 +77,7 @@ def _of_folder(folder: Path) -> Any:
     try:
         files = datasets.load_dataset_builder(str(folder)).config.data_files
         names = [str(name) for some in files.values() for name in some]
-        if all(name.lower().endswith((*DELIMITED[:3], *JSON_LINES)) for name in names):
+        if all(name.lower().endswith((*SEPARATED, *JSON_LINES)) for name in names):
             splits = {str(split): [read_table(name) for name in some] for split, some in files.items()}
             return datasets.DatasetDict({split: _joined(tables) for split, tables in splits.items()})
         return datasets.load_dataset(str(folder))

@@ -27,8 +27,8 @@ from rnnjax.data.delimited import read_rows
 from rnnjax.data.numerals import Style, TwoMeaningsError, allowed_styles, is_missing, is_number, read_numbers, styles_of
 from rnnjax.errors import unknown
 
-DELIMITED, JSON_LINES, PARQUET = (".csv", ".tsv", ".tab", ".txt"), (".jsonl", ".ndjson"), (".parquet", ".pq")
-TABLES = (*DELIMITED[:3], *JSON_LINES, *PARQUET)  # the files that are tables by their names
+SEPARATED, JSON_LINES, PARQUET = (".csv", ".tsv", ".tab"), (".jsonl", ".ndjson"), (".parquet", ".pq")
+TABLES = (*SEPARATED, *JSON_LINES, *PARQUET)  # the files that are tables by their names
 FORMS = ("whole", "lines")
 ENCODINGS = ("windows-1251", "windows-1252", "koi8-r", "cp866", "windows-1250", "windows-1253")  # that are guessed
 _OTHER_KINDS = {

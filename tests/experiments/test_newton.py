@@ -7,7 +7,8 @@ from scipy.stats import spearmanr
 
 from experiments.newton import main, times, times_program
 from experiments.newton.records import AFTER, BEFORE, ITERATIONS, TIMES, add, read
-from experiments.newton.report import by_cell, correlations, rank_correlation, where_it_wins, write_report
+from experiments.newton.report import by_cell, correlations, where_it_wins, write_report
+from experiments.shared.numbers import rank_correlation
 
 MADE_BY = {"command": "python", "git_commit": "abc", "device": "a machine", "date": "2026-01-01"}
 SMALL = ["--hidden-size=3", "--seq-len=20", "--lag=2", "--trained=2", "--seeds=1"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments.shared.cells import build_cell
+from experiments.shared.computes import text_of
 from experiments.shared.memory import check_memory
 from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
 from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
@@ -184,10 +183,7 @@ def _signature(trial: Trial, task: Task) -> tuple[str, int]:
             raise ValueError(
                 f"cell {trial.cell!r}: its step returns the {what} {given}, but the contract wants {needed}"
             )
-    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
-    for constant in closed.consts:
-        digest.update(np.asarray(constant).tobytes())
-    digest.update(str(jax.tree.structure(shapes)).encode())
+    digest = hashlib.sha256(f"{text_of(closed)}\n{jax.tree.structure(shapes)}".encode())
     return digest.hexdigest(), sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
