@@ -43,6 +43,7 @@ from rnnjax.cells.lstm import (
     lstm_np,
     lstm_vanilla,
 )
+from rnnjax.cells.lstm_blocks import LSTMBlocksCarry, LSTMBlocksParams, lstm_blocks
 from rnnjax.cells.lstm_connections import residual_lstm, wmclstm
 from rnnjax.cells.mass_conserving import mclstm
 from rnnjax.cells.matrix_memory import MemoryCarry, MemoryParams, MLSTMCarry, linear_attention, mlstm
@@ -85,6 +86,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "gru_reset_before": gru_reset_before,
     "lstm": lstm,
     "lstm_1997": lstm_1997,
+    "lstm_blocks": lstm_blocks,
     "lstm_vanilla": lstm_vanilla,
     "lstm_np": lstm_np,
     "lstm_nig": lstm_nig,
@@ -206,6 +208,8 @@ __all__ = [
     "LMUCarry",
     "LMUParams",
     "LRUParams",
+    "LSTMBlocksCarry",
+    "LSTMBlocksParams",
     "LSTMCarry",
     "LSTMParams",
     "LeakyParams",
@@ -291,6 +295,7 @@ __all__ = [
     "lru",
     "lstm",
     "lstm_1997",
+    "lstm_blocks",
     "lstm_cifg",
     "lstm_fgr",
     "lstm_layer_norm",
