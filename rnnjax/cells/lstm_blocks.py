@@ -72,11 +72,11 @@ def lstm_blocks(
         size = 2 * blocks + H
         b_i = init_input_bias(input_bias, key_b, blocks)
         if isinstance(input_bias, Real):
-            b_i = b_i * jnp.arange(1.0, blocks + 1)
+            b_i = b_i * jnp.arange(1, blocks + 1, dtype=jnp.float32)
         return LSTMBlocksParams(
             W=kernel_init(key_W, (input_size, size), jnp.float32),
             U=recurrent_init(key_U, (size, size), jnp.float32),
-            b=jnp.zeros(size).at[:blocks].set(b_i),
+            b=jnp.zeros(size, jnp.float32).at[:blocks].set(b_i),
         )
 
     def step(p: LSTMBlocksParams, carry: LSTMBlocksCarry, z: Array) -> tuple[LSTMBlocksCarry, Array]:

@@ -24,6 +24,7 @@ PROGRAMS = (
     "experiments.music.main",
     "experiments.newton.main",
     "experiments.newton.times",
+    "experiments.online.main",
     "experiments.published.main",
     "experiments.remedies.main",
     "experiments.seq2seq.main",
