@@ -68,8 +68,10 @@ def rows_of(what: dict[str, Any], exact: np.ndarray, every: int, at: Sequence[in
     for step in at:
         metrics[f"all pairs right at step {step:,}"] = exact[step // every - 1] == 1  # yes or no
         metrics[f"share of pairs right at step {step:,}"] = exact[step // every - 1]
+    chance = {metric: 2.0 ** (1 - by_hand.NUM_BITS) for metric in metrics if metric.startswith("share of pairs")}
     return [
         {**what, "metric": metric, "split": "all pairs", "value": values[seed].item(), "seed": seed}
+        | {"chance": chance.get(metric, np.nan)}
         for metric, values in metrics.items()
         for seed in range(exact.shape[1])
     ]

@@ -245,6 +245,7 @@ def run(console: Console, options: Options, argv: Sequence[str]) -> None:
                 "metric": "share of pairs right",
                 "split": which,
                 "value": float(share[seed]),
+                "chance": 2.0 ** (1 - num_bits),
                 "seed": seed,
                 "num_params": num_params(trained.params),
                 "num_train": options.num_steps * options.batch_size,

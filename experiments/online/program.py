@@ -19,6 +19,7 @@ from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
 from experiments.shared.settings import as_flags
+from rnnjax.tasks import make_task
 
 CHUNK = 1000  # sequences between two looks
 LEARNT = "sequences until it ended"
@@ -83,6 +84,18 @@ def table(preset: str, settings: Settings, values: dict[tuple[str, str], np.ndar
     return shown
 
 
+def by_chance(settings: Settings) -> dict[str, float]:
+    """What outputs that never look at the input make of it: the best constants for the squared error.
+
+    Adding: the mean. Temporal order: 1/C for each of C classes, whose squared errors add up to 1 - 1/C, and which is
+    never right.
+    """
+    task = make_task(settings.task, settings.lag)
+    if task.output_size == 1:
+        return {WRONG: round((1 - task.chance_accuracy) * NUM_TEST), ERROR: task.chance_loss}
+    return {WRONG: NUM_TEST, ERROR: 1 - 1 / task.output_size}
+
+
 def rows_of(
     given: Given,
     argv: Sequence[str],
@@ -93,6 +106,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """A row per metric and seed."""
     settings = given.settings
+    chance = by_chance(settings)
     changed = {name: value for name, value in given.changed.items() if name != "cell"}  # which has its own column
     return [
         {
@@ -102,6 +116,7 @@ def rows_of(
             "metric": metric,
             "split": split,
             "value": float(by_seed[seed]),
+            "chance": chance.get(metric, np.nan),
             "seed": seed,
             "num_params": size,
             "num_train": int(sequences[seed]),

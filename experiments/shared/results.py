@@ -24,6 +24,7 @@ from rnnjax.files import write_whole
 
 NEEDED = [*WHAT, "metric", "split", "value", "seed", "num_params", "num_train", "num_test", "wall_seconds"]
 NEEDED += ["command", "git_commit", "device"]
+CHANCE = "chance"  # a column that rows may have: what the metric is for one who does not look at the input
 NONE: Mapping[str, str] = {}
 ADD_SECONDS = 600.0  # that another process may take to add its rows
 
@@ -40,7 +41,7 @@ def record(
     Args:
       folder: where to; made if it is not there.
       rows: a dict per run and metric; `value` is a number, or a truth value where a run either does or does not (the
-        column yes_or_no keeps that), or NaN where there is none (never solved, diverged).
+        column yes_or_no keeps that), or NaN where there is none (never solved, diverged). A column `chance` is shown.
       title, text: what the README says of the program: what was done, and no figure that runs.csv does not hold.
       plots: names of image files in the folder, and their captions.
 
@@ -122,6 +123,8 @@ def made_with(runs: pd.DataFrame) -> str:
 def table(runs: pd.DataFrame) -> str:
     """A line per preset, dataset, cell, metric and split."""
     header = [*WHAT, "metric", "split", "mean", "95 % interval", "median [min, max]", "n", "without value"]
+    with_chance = CHANCE in runs and runs[CHANCE].notna().any()
+    header += [CHANCE] if with_chance else []
     lines = []
     for key, rows in runs.groupby([*WHAT, "metric", "split"], sort=False):
         values = rows["value"].astype(float)
@@ -130,6 +133,9 @@ def table(runs: pd.DataFrame) -> str:
         spread = f"{figure(np.median(there))} [{figure(there.min())}, {figure(there.max())}]" if len(there) else "–"
         interval = "–" if math.isnan(low) else f"{figure(low)} to {figure(high)}"
         lines.append([*key, figure(mean), interval, spread, len(values), len(values) - len(there)])
+        if with_chance:
+            chance = rows[CHANCE].dropna()
+            lines[-1].append(figure(chance.mean()) if len(chance) else "–")
     return markdown(header, lines)
 
 

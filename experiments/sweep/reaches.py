@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from experiments.shared.numbers import figure, rank_correlation
+from experiments.shared.settings import OWN_CELLS
 from experiments.sweep.spec import Trial
 from experiments.sweep.tables.table import KEYS, best_rows, outcomes, read_runs
 from experiments.sweep.trials.plan import Group, group, network
@@ -34,12 +35,13 @@ FEWEST_FAMILIES = 4  # of which a bootstrap says anything
 def variants(runs: pd.DataFrame) -> tuple[list[Trial], list[str]]:
     """A trial for every task, lag and variant of the runs that can be measured, and the variants that cannot.
 
-    Only cells of this library are built, and only synthetic tasks drawn: a table never chooses what code runs.
+    Only cells of this library and of this project's own sweeps are built, and only synthetic tasks drawn: a table never
+    chooses what code runs.
     """
     trials, refused = [], []
     for (task, seq_len, label), rows in runs.groupby(KEYS, sort=False):
         first = rows.iloc[0]
-        if first.cell not in CELLS or task not in TASKS or task in OWN_SEQ_LEN:
+        if first.cell not in (*CELLS, *OWN_CELLS) or task not in TASKS or task in OWN_SEQ_LEN:
             refused.append(f"{label} on {task}")
             continue
         options = json.loads(first.cell_options)

@@ -224,6 +224,14 @@ def test_runs_without_a_value_are_counted(tmp_path):
     assert "| 0.5 | – | 0.5 [0.5, 0.5] | 2 | 1 |" in path.read_text()
 
 
+def test_chance_stands_beside_what_has_one(tmp_path):
+    lines = [row(chance=0.25), row(seed=1, chance=0.25), row(metric="steps", chance=math.nan)]
+    text = record(tmp_path, lines, title="T", text="What.").read_text()
+    assert "| without value | chance |" in text
+    assert "| one | text | lstm | text | text | 0.5 | 0.5 to 0.5 | 0.5 [0.5, 0.5] | 2 | 0 | 0.25 |" in text
+    assert "| one | text | lstm | steps | text | 0.5 | – | 0.5 [0.5, 0.5] | 1 | 0 | – |" in text
+
+
 def test_a_recorded_command_leaves_out_where_the_data_lies():
     words = ["a", "--data-dir", "somewhere", "--seeds", "3", "--data-dir=else", "--out", "b c"]
     assert command("experiments.x", words) == "python -m experiments.x a --seeds 3 --out 'b c'"

@@ -86,4 +86,7 @@ def test_from_the_command_to_the_record(tmp_path, capsys):
     assert list(learnt["num_train"]) == [40, 40]
     assert set(runs["cell"]) == {"elman"}
     assert set(runs["preset"]) == {"adding-100 --lag 11 --in-a-row 3 --max-sequences 40"}
-    assert (runs[runs["metric"] == "wrong of 2,560"]["value"] > 1000).all()
+    wrong = runs[runs["metric"] == "wrong of 2,560"]
+    assert (wrong["value"] > 1000).all()
+    assert (wrong["chance"] == 2161).all()  # 0.5 is right for 0.675 * 0.1536 + 0.325 * 0.16 of them at T = 11
+    assert "| chance |" in (out / "README.md").read_text()

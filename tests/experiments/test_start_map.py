@@ -137,3 +137,12 @@ def test_a_table_of_reach_that_is_none_is_named(tmp_path):
     (tmp_path / "reach.csv").write_text("task,seq_len,variant\nrecall,50,lstm\n")
     with pytest.raises(ValueError, match=r"reach.csv lacks the columns: seed, reach"):
         reaches.read_reach(tmp_path)
+
+
+def test_what_a_table_names_is_built_only_where_it_is_known():
+    known = {"cell_options": "{}", "hidden_size": 4, "num_layers": 1, "batch_size": 8, "task": "recall", "seq_len": 10}
+    cells = {"lstm": "gru", "tanh": "experiments.remedies:rnn", "foreign": "os:system"}
+    runs = pd.DataFrame([{**known, "variant": label, "cell": cell} for label, cell in cells.items()])
+    trials, refused = reaches.variants(runs)
+    assert [trial.cell for trial in trials] == ["gru", "experiments.remedies:rnn"]
+    assert refused == ["foreign on recall"]
