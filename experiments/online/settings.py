@@ -29,7 +29,7 @@ PRESETS = {
     "adding-500": Settings(lag=500, max_sequences=1_000_000),
     "adding-1000": Settings(lag=1000, max_sequences=3_000_000),
     "order": TWO,
-    "order-3": replace(TWO, task="temporal_order_3", hidden_size=6, learning_rate=0.1, max_sequences=3_000_000),
+    "order-3": replace(TWO, task="temporal_order_3", hidden_size=6, learning_rate=0.1, max_sequences=1_200_000),
 }
 
 
