@@ -5,6 +5,10 @@ from typing import Any
 
 import jax
 
+# One loop an operation, and one part of the module: parts for several threads make short programs take a third longer.
+# They are XLA's own affair, and may go one day, as the first has with jaxlib 0.12.
+RUN_ONCE = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+
 
 def compiler_options() -> dict[str, Any] | None:
     """For `jax.jit` on CPUs; None elsewhere.
@@ -35,9 +39,13 @@ def run_once_options() -> dict[str, Any] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    options = {**(apart_options() or {}), "xla_cpu_use_fusion_emitters": False}
-    try:  # the second one is XLA's own affair, and may go one day
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-        return options
+    known = {name: value for name, value in RUN_ONCE.items() if _is_known(name, value)}
+    return {**(apart_options() or {}), **known}
+
+
+def _is_known(option: str, value: Any) -> bool:
+    try:
+        jax.jit(lambda x: x, compiler_options={option: value}).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return apart_options()
+        return False
+    return True

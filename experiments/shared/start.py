@@ -16,6 +16,7 @@ from experiments.shared.stopping import Stopped, words
 LOG_WIDTH = 160  # where there is no terminal
 THREADS_PER_CORE = 4  # of programs that vmap any cell; see `set_up_jax`
 COMPILED_BYTES = 2**30  # of compiled programs kept; the least recently used go first
+COMPILED_SECONDS = 0.2  # what compiles in less is not kept; by JAX's own limit, a second, half of a quick sweep is not
 
 
 def start(
@@ -82,7 +83,7 @@ def complain(text: str, code: int) -> int:
 
 
 def keep_compiled() -> None:
-    """Programs that took a second to compile are kept in the user's cache, unless JAX was told where to keep them."""
+    """What took long to compile is kept in the user's cache, unless JAX was told where to keep it, and what."""
     import jax
 
     from rnnjax.files import user_cache
@@ -90,6 +91,8 @@ def keep_compiled() -> None:
     if jax.config.jax_compilation_cache_dir is None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(user_cache() / "compiled"))
         jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILED_SECONDS)
 
 
 def num_cores() -> int:

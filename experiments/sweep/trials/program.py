@@ -83,7 +83,7 @@ def make_program(group: Group, task: Task, data: Data) -> Program:
     data = jax.device_put(data, NamedSharding(mesh, everywhere))
     keys = spread(_keys(trials))
     hyper = spread(Hyper(*(np.array([getattr(t, f) for t in trials], np.float32) for f in Hyper._fields)))
-    state = spread(jax.device_get(jax.vmap(trainer.start)(_init(trials, task))))
+    state = spread(_start(trials, task))
 
     def test_score(params: Any, data: Data) -> tuple[jax.Array, jax.Array]:
         return trainer.evaluate(params, data.test)
@@ -124,8 +124,8 @@ def _keys(trials: Sequence[Trial]) -> jax.Array:
     return jax.vmap(jax.random.key)(jnp.array([trial.seed for trial in trials]))
 
 
-def _init(trials: Sequence[Trial], task: Task) -> Any:
-    """The initial parameters of all trials, on the host: each by its own cell.
+def _start(trials: Sequence[Trial], task: Task) -> State:
+    """The states of all trials before their first step, on the host: each by its own cell.
 
     On the host, since taking single trials out of an array that is spread over devices would make the devices talk.
     """
@@ -133,8 +133,9 @@ def _init(trials: Sequence[Trial], task: Task) -> Any:
     for cell in dict.fromkeys(trial.cell for trial in trials):
         places = [i for i, trial in enumerate(trials) if trial.cell == cell]
         some = [trials[place] for place in places]
-        init = jax.jit(jax.vmap(trainer_of(some[0], task).init), compiler_options=run_once_options())
-        params = jax.device_get(init(_keys(some)))
+        own = trainer_of(some[0], task)
+        start = jax.jit(jax.vmap(lambda key: own.start(own.init(key))), compiler_options=run_once_options())
+        states = jax.device_get(start(_keys(some)))
         for position, place in enumerate(places):
-            each[place] = jax.tree.map(lambda leaf: leaf[position], params)
+            each[place] = jax.tree.map(lambda leaf: leaf[position], states)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
