@@ -149,4 +149,7 @@ def sizes(runs: pd.DataFrame) -> str:
 
 
 def _numbers(values: pd.Series) -> str:
-    return ", ".join(f"{value:,.10g}" for value in sorted(values.unique()))
+    different = sorted(values.unique())
+    if len(different) > 3:
+        return f"{different[0]:,.10g} to {different[-1]:,.10g}"
+    return ", ".join(f"{value:,.10g}" for value in different)
