@@ -14,6 +14,7 @@ from experiments.shared.cells import build_cell, variant
 from experiments.shared.command_line import Given
 from experiments.shared.fit import fit
 from experiments.shared.hosts import follow, is_first, joined, lead, prepared
+from experiments.shared.memory import check_bytes, memory
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
@@ -196,6 +197,9 @@ def train(
 def write(console: Console, options: GenerateOptions) -> None:
     """The `generate` command."""
     generator = load(options.model, lambda text: console.print(text, markup=False), options.trust_code)
+    states = options.n * generator.settings.hidden_size * generator.settings.num_layers * 4
+    parts = {"states": states, "tokens": options.n * options.length * 8}  # a reference of Python's each
+    check_bytes(f"--n {options.n}, --length {options.length}", "generating", parts, *memory())
     begins = generator.encode(options.prefix, options.skip_unknown)
     prefix = generator.vocabulary.decode(begins)
     how = {
