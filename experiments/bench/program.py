@@ -19,6 +19,7 @@ from experiments.bench.asking import Worker
 from experiments.bench.settings import QUICK_ROUNDS, ROUNDS, Options, shape_of
 from experiments.bench.systems import PEERS, SYSTEMS, parse_system, product_flops
 from experiments.bench.work import GATES, MODES, PRODUCT, REFERENCE, Work, flops
+from experiments.shared.memory import check_bytes, machine_memory
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import command, git_commit, machine
 from experiments.shared.stopping import goes_on
@@ -77,7 +78,20 @@ def chosen(options: Options) -> tuple[list[Work], list[str]]:
         for shape in (texts if mode == "decode" else shapes)
         for cell in ([DECODER] if mode == "decode" else dict.fromkeys(cells))
     ]
+    for work in works:
+        check_size(work)
     return works, list(dict.fromkeys([REFERENCE, *systems]))
+
+
+def check_size(work: Work) -> None:
+    """Raise ValueError where parameters, and in training their gradient, inputs and states cannot fit into memory."""
+    _, cell, T, B, I, H = work
+    kept = T if work.mode == "train" else 1  # steps whose state the backward pass needs
+    parts = {
+        "parameters": 4 * GATES[cell] * H * (I + H) * (2 if work.mode == "train" else 1),
+        "inputs and states": 4 * B * (kept * H + (0 if work.mode == "decode" else T * I)),
+    }
+    check_bytes(f"T,B,I,H = {T},{B},{I},{H} of {cell}", "timing it", parts, *machine_memory())
 
 
 def check_system(text: str) -> None:

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from experiments.bench import report as bench_report
 from experiments.bench.asking import Worker
-from experiments.bench.program import is_installed, provenance
+from experiments.bench.program import check_size, is_installed, provenance
 from experiments.bench.settings import SweepOptions
+from experiments.bench.sweep_work import INPUT_SIZE
 from experiments.bench.systems import PEERS, versions
-from experiments.bench.work import REFERENCE, num_cores
+from experiments.bench.work import REFERENCE, Work, num_cores
 from experiments.shared.one_writer import one_writer
 
 HOW = {REFERENCE: "one program, {} devices", "torch": "{} processes of one thread"}
@@ -28,6 +29,7 @@ def compare(console: Console, options: SweepOptions, argv: Sequence[str]) -> Non
     rates = ", ".join(f"{rate:g}" for rate in options.learning_rates)
     shared = {"runs": len(runs), "seeds": options.seeds, "learning_rates": rates, **what}
     shared |= provenance("experiments.bench.sweep", argv)
+    check_size(Work("train", "lstm", options.seq_len, options.batch_size, INPUT_SIZE, options.hidden_size))
     folder = options.out
     with one_writer(folder):
         rows: list[dict[str, Any]] = []

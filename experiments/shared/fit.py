@@ -58,6 +58,7 @@ def fit(
     console: Console,
     title: str,
     put: Callable[[Any], Any] = lambda state: state,
+    get: Callable[[Any], Any] = jax.device_get,
     folder: Path | None = None,
     config: Mapping[str, Any] | None = None,
     keep: int = 2,
@@ -78,6 +79,7 @@ def fit(
         the earlier evaluation is kept.
       console, title: where and as what to report.
       put: puts a restored state on the devices.
+      get: brings a state to the host, for a checkpoint.
       folder: where checkpoints go, and where an interrupted training is found again; None keeps nothing.
       config: what this training is, for `folder`/config.json; a folder with another one is refused.
       keep: the number of checkpoints kept.
@@ -149,7 +151,7 @@ def fit(
                     due = evaluated or asked() or time.perf_counter() - last_save > CHECKPOINT_SECONDS
                     if checkpoints and due:
                         note = (history, losses, norms, seconds, start_loss, num_above)
-                        checkpoints.save(done, note, state=state, best=best)
+                        checkpoints.save(done, note, state=get(state), best=best)
                         last_save, unsaved = time.perf_counter(), None
         finally:
             if checkpoints is not None:

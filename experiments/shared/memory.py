@@ -50,16 +50,33 @@ def check_memory(
     params = jax.eval_shape(init, jax.random.key(0))
     of_params = networks * (size_of(params) * (2 + copies) + size_of(jax.eval_shape(optimizer, params)))
     of_states = together * num_steps * batch_size * width * 4
-    there, where = memory()
-    if of_params + of_states <= there:
-        return
     count = networks * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    named = ", ".join(f"{name} {value}" for name, value in options.items())
-    raise ValueError(
-        f"{named}: too large: training needs at least {figure(of_params + of_states)} of memory ({count:,} parameters "
-        f"with gradient, optimizer and best {figure(of_params)}, states of {num_steps:,} steps "
-        f"{figure(of_states)}), and {where} has {figure(there)}"
-    )
+    parts = {
+        f"{count:,} parameters with gradient, optimizer and best": of_params,
+        f"states of {num_steps:,} steps": of_states,
+    }
+    check_bytes(", ".join(f"{name} {value}" for name, value in options.items()), "training", parts, *memory())
+
+
+def check_bytes(named: str, doing: str, parts: Mapping[str, float], there: float, where: str) -> None:
+    """Refuse what takes more bytes than there are.
+
+    Args:
+      named: what the user has said, with its value.
+      doing: what it is needed for.
+      parts: bytes of each part.
+      there, where: of `memory` or `machine_memory`.
+
+    Raises:
+      ValueError: with both figures.
+    """
+    needed = sum(parts.values())
+    if needed > there:
+        each = ", ".join(f"{part} {figure(size)}" for part, size in parts.items())
+        raise ValueError(
+            f"{named}: too large: {doing} needs at least {figure(needed)} of memory ({each}), and {where} has "
+            f"{figure(there)}"
+        )
 
 
 def size_of(shapes: Any) -> int:
@@ -73,6 +90,12 @@ def memory() -> tuple[float, str]:
     limits = [one.get("bytes_limit", 0) for one in stats]
     if jax.default_backend() != "cpu" and all(limits):
         return sum(limits), f"{len(limits)} accelerator{'s' if len(limits) > 1 else ''}"
+    return machine_memory()
+
+
+def machine_memory() -> tuple[float, str]:
+    """(bytes, of what): this machine's, or those of the group of processes it is limited to; no accelerator is asked,
+    which would keep its memory from other processes."""
     return min([_physical(), *_group_limits()]), "this machine"
 
 

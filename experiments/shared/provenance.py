@@ -31,7 +31,10 @@ def git_commit() -> str:
 
 
 # Options that differ from machine to machine and are no part of a recorded command.
-OF_A_MACHINE = ("--data-dir", "--ray", "--cpus-per-group", "--gpus-per-group", "--checkpoints")
+OF_A_MACHINE = (
+    *("--data-dir", "--ray", "--cpus-per-group", "--gpus-per-group", "--checkpoints"),
+    *("--coordinator", "--num-processes", "--process-id"),
+)
 
 
 def provenance(program: str, argv: Sequence[str]) -> dict[str, str]:

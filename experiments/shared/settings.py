@@ -260,6 +260,8 @@ def would_import(what: str) -> ValueError:
 
 def plain(value: Any) -> Any:
     """A dataclass, a mapping or a value as JSON holds it: infinities and paths are texts."""
+    if value is None or isinstance(value, str | int):  # most are
+        return value
     if dataclasses.is_dataclass(value):
         value = vars(value)
     if isinstance(value, Mapping):

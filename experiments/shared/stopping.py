@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 KEPT = "; what is finished is kept, and the same command goes on from here"
@@ -38,6 +39,7 @@ class _Patience:
 
 _attending = False
 _patience: _Patience | None = None
+_others = False  # processes that hear from this one how it ends
 _going_on = 0  # blocks under way that the same command would go on from
 
 
@@ -72,7 +74,7 @@ def attend() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def end(number: int) -> None:
+def end(number: int) -> NoReturn:
     """End this process with a line that names the signal, without waiting for anything."""
     text = words(number) + "\n"
     with suppress(OSError):
@@ -103,9 +105,9 @@ def goes_on() -> Iterator[None]:
 
 
 @contextmanager
-def patience(worth: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+def patience(worth: Callable[[], bool]) -> Iterator[Callable[[], int | None]]:
     """While `worth()`, the first signal is only noted, for the function yielded to tell; the block's end is then the
-    program's, or raises Stopped where it has no `attend` (in a notebook, say)."""
+    program's, or raises Stopped where it has no `attend` (in a notebook, say) or is one of several (`with_others`)."""
     global _patience
     before, own = _patience, _Patience(worth)
     handlers = {}
@@ -113,20 +115,38 @@ def patience(worth: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         handlers = {number: signal.signal(number, _handle) for number in SIGNALS}
     _patience = own
     try:
-        yield lambda: own.asked is not None
+        yield lambda: own.asked
     finally:
         _patience = before
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if own.asked is not None:
-        if _attending:
+        if _attending and not _others:
             end(own.asked)
         raise Stopped(own.asked)
 
 
+@contextmanager
+def with_others() -> Iterator[None]:
+    """Within this block other processes wait for this one: `patience` notes a signal whatever there is to save, and
+    raises Stopped in its end, so that they can be told."""
+    global _others
+    _others = True
+    try:
+        yield
+    finally:
+        _others = False
+
+
+def note(number: int) -> None:
+    """Do as if this signal had come, unless one has."""
+    if (_patience is None or _patience.asked is None) and not _noted(number):
+        end(number)
+
+
 def _noted(number: int) -> bool:
     """Whether the signal need only be noted."""
-    if _patience is None or _patience.asked is not None or not _patience.worth():
+    if _patience is None or _patience.asked is not None or not (_others or _patience.worth()):
         return False
     _patience.asked = number
     return True

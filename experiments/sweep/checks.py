@@ -1,12 +1,15 @@
 """What would make a table wrong though every trial of it is right: refused before anything runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from operator import attrgetter
 
-from experiments.sweep.spec import Sweep, Trial
+from experiments.sweep.spec import FIELDS, Sweep, Trial
 from experiments.sweep.tables.table import SETTINGS, SIZES
 from rnnjax.errors import unknown
 from rnnjax.tasks import Task
+
+_all_but_label = attrgetter(*(field for field in FIELDS if field != "label"))
+_of_a_row = attrgetter(*SIZES, *SETTINGS, "seed")
 
 
 def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
@@ -16,7 +19,7 @@ def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
       ValueError: which trials would be mixed up, and what to do.
     """
     cells: dict[tuple, Trial] = {}
-    labels: dict[Trial, Trial] = {}
+    labels: dict[tuple, Trial] = {}
     rows: dict[tuple, Trial] = {}
     for trial in trials:
         seq_len = tasks[trial.task, trial.seq_len].seq_len
@@ -26,14 +29,13 @@ def check_rows(trials: Sequence[Trial], tasks: dict[tuple, Task]) -> None:
                 f"the name {trial.variant!r} would stand for two cells, {first.cell!r} and {trial.cell!r}; give each a "
                 "label of its own"
             )
-        first = labels.setdefault(replace(trial, label=""), trial)
+        first = labels.setdefault(_all_but_label(trial), trial)
         if first.label != trial.label:
             raise ValueError(
                 f"{first.variant!r} and {trial.variant!r} would be one and the same trial under two names, {trial.id}: "
                 "what is set takes away what they differ in"
             )
-        settings = (getattr(trial, name) for name in (*SIZES, *SETTINGS, "seed"))
-        first = rows.setdefault((trial.task, seq_len, trial.variant, *settings), trial)
+        first = rows.setdefault((trial.task, seq_len, trial.variant, _of_a_row(trial)), trial)
         if first != trial:
             differ = [name for name in Trial.__dataclass_fields__ if getattr(first, name) != getattr(trial, name)]
             texts = ", ".join(f"{name} {getattr(first, name)} and {getattr(trial, name)}" for name in differ)

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from experiments.shared.cells import variant
@@ -41,10 +42,13 @@ class Trial:
     auxiliary_lag: int = 10
     stop_when_solved: bool = False  # end once the criterion was met at three evaluations in a row
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Readable, and unique by a hash of all names and values: it never depends on a trial's position."""
-        values = {name: parse_field(name, value) for name, value in dataclasses.asdict(self).items()}  # 1 is 1.0
+        values = {name: getattr(self, name) for name in FIELDS}
+        for name, value in values.items():
+            if type(value) is not FIELDS[name].type:  # 1 is 1.0
+                values[name] = parse_field(name, value)
         values = {name: value for name, value in values.items() if name not in ADDED or value != FIELDS[name].default}
         text = json.dumps(plain(values), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -62,7 +66,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
 ADDED = ("label", "omega", "auxiliary", "auxiliary_lag", "stop_when_solved")
 FIRST_REPORT_SEED = 1000  # seeds that report start here, those that choose at 0
 MOST_CONTRASTS = 8  # named before anything runs, so that few p-values are corrected for few others
-MOST_TRIALS = 100_000  # of a sweep: planning takes about a millisecond each
+MOST_TRIALS = 100_000  # of a sweep: planning takes about a tenth of a millisecond each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +111,10 @@ class Sweep:
         Raises:
           ValueError: more than MOST_TRIALS, before any is made.
         """
+        return list(self._trials)
+
+    @cached_property  # planning asks several times, and a trial's id, once known, stays with it
+    def _trials(self) -> tuple[Trial, ...]:
         count = math.prod(len(values) for values in self.axes.values())
         if count > MOST_TRIALS:
             sizes = " x ".join(f"{len(values):,} of {axis}" for axis, values in self.axes.items())
@@ -114,8 +122,8 @@ class Sweep:
                 f"{count:,} trials ({sizes}) are more than a table holds, {MOST_TRIALS:,}; give fewer values"
             )
         combinations = itertools.product(*([as_fields(axis, value) for value in v] for axis, v in self.axes.items()))
-        trials = [dataclasses.replace(self.base, **_merged(combination)) for combination in combinations]
-        return list(dict.fromkeys(trials))
+        made = (dataclasses.replace(self.base, **_merged(combination)) for combination in combinations)
+        return tuple(dict.fromkeys(made))
 
     def describe(self) -> dict[str, Any]:
         """As JSON holds it."""

@@ -25,7 +25,7 @@ from rnnjax.cell import Array, Cell, where_each
 from rnnjax.compiling import run_once_options
 from rnnjax.models.decode import Decoder, make_decoder, over_carry, over_window
 from rnnjax.models.model import Model, embedding, make_model, one_hot
-from rnnjax.training.learner import Learner, local_mesh, make_evaluate, make_learner
+from rnnjax.training.learner import Learning, local_mesh, make_evaluate, make_learner, shared_mesh
 from rnnjax.training.optimizers import Hyper, make_optimizer, make_schedule
 from rnnjax.training.train import INIT, TRAINING
 from rnnjax.wrappers.dropout import dropout
@@ -125,7 +125,8 @@ class Training(NamedTuple):
     chunk: Callable[[Any, int, int], tuple[Any, Any]]  # state, which one, seed -> state, what was measured
     chunks_per_epoch: int
     held_out_nats: Callable[..., float]  # (params, exact=False) -> nats per held-out token
-    learner: Learner
+    put: Callable[[Learning], Learning]  # these two as a Learner has them
+    get: Callable[[Learning], Learning]
 
 
 def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Training:
@@ -154,7 +155,7 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
         lm.model.init,
         optimizer.init,
         num_steps=L,
-        batch_size=B,
+        batch_size=B // jax.process_count(),
         width=settings.hidden_size * settings.num_layers,
         options={
             "--hidden-size": settings.hidden_size,
@@ -163,7 +164,7 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
             "--seq-len": L,
         },
     )
-    mesh = local_mesh(B)
+    mesh = shared_mesh(B)
     losses = _window_losses(lm, L) if windows else _stream_losses(lm, L)
 
     def objective(params, carry, batch, key, ids):
@@ -171,7 +172,7 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
         return total, (weight, carry)
 
     learner = make_learner(objective, optimizer, mesh)
-    data = learner.place(ids)
+    data = cache(lambda: learner.place(ids))  # on first use, which is where several processes begin together
     init_params = jax.jit(lm.model.init, compiler_options=run_once_options())
 
     def init(seed: int):
@@ -184,9 +185,9 @@ def make_training(settings: Settings, corpus: Corpus, lm: LanguageModel) -> Trai
         count = len(batches.first)
         padded = jax.tree.map(lambda a: np.pad(a, ((0, size - count), (0, 0))), batches)
         key = jax.random.fold_in(jax.random.key(seed), TRAINING)
-        return learner.chunk(state, padded, count, key, data)
+        return learner.chunk(state, padded, count, key, data())
 
-    return Training(init, chunk, chunks_per_epoch, _held_out(settings, corpus, lm), learner)
+    return Training(init, chunk, chunks_per_epoch, _held_out(settings, corpus, lm), learner.put, learner.get)
 
 
 def check_length(settings: Settings, corpus: Corpus) -> None:

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from rich.console import Console
 from experiments.shared.cells import build_cell, variant
 from experiments.shared.command_line import Given
 from experiments.shared.fit import fit
+from experiments.shared.hosts import follow, is_first, joined, lead, prepared
+from experiments.shared.memory import check_bytes, memory
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
@@ -37,8 +40,21 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
         write(console, options)
         return
     check_recorded(options.out)
+    with joined(console, options.coordinator, options.num_processes, options.process_id):
+        prepared_here = partial(prepare, console, options, settings)
+        corpus, untried, training = prepared(prepared_here, lambda made: about(options, settings, made[0]))
+        if is_first():
+            train_each(console, given, argv, corpus, untried, lead(training))
+        else:
+            follow(training)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def prepare(console: Console, options: TrainOptions, settings: Settings) -> tuple[Corpus, Generator, Training]:
+    """The texts, and a model of them before it is trained; nothing is written."""
     build_cell(settings.cell, settings.hidden_size, settings.seq_len)
-    preset = " ".join([given.preset, *as_flags({k: v for k, v in given.changed.items() if k != "cell"})])
     corpus = corpus_of(options, settings)
     console.print(
         f"{corpus.name}: {len(corpus.ids) - 1:,} tokens, {len(corpus.vocabulary.tokens):,} different, "
@@ -46,7 +62,20 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
         markup=False,
     )
     untried = untrained(settings, corpus)
-    training = make_training(settings, corpus, untried.lm)
+    return corpus, untried, make_training(settings, corpus, untried.lm)
+
+
+def about(options: TrainOptions, settings: Settings, corpus: Corpus) -> dict[str, Any]:
+    """What processes that train together must have in common."""
+    return {"text": corpus.sha256, "settings": plain(settings), "seeds": options.seeds}
+
+
+def train_each(
+    console: Console, given: Given, argv: Sequence[str], corpus: Corpus, untried: Generator, training: Training
+) -> None:
+    """Train a model per seed, and record them where asked."""
+    options, settings = given.options, given.settings
+    preset = " ".join([given.preset, *as_flags({k: v for k, v in given.changed.items() if k != "cell"})])
     board = board_at(options.tensorboard)
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):
@@ -58,9 +87,6 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     if options.out:
         path = results.write(options.out, rows, TEXT)
         console.print(f"recorded: {path}", markup=False)
-
-
-# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def texts_of(options: TrainOptions) -> tuple[list[str], str]:
@@ -136,7 +162,8 @@ def train(
         score="validation_nats",
         console=console,
         title=f"{variant(settings.cell)}, seed {seed}",
-        put=training.learner.put,
+        put=training.put,
+        get=training.get,
         folder=folder,
         config=config,
         tell=tell,
@@ -170,6 +197,9 @@ def train(
 def write(console: Console, options: GenerateOptions) -> None:
     """The `generate` command."""
     generator = load(options.model, lambda text: console.print(text, markup=False), options.trust_code)
+    states = options.n * generator.settings.hidden_size * generator.settings.num_layers * 4
+    parts = {"states": states, "tokens": options.n * options.length * 8}  # a reference of Python's each
+    check_bytes(f"--n {options.n}, --length {options.length}", "generating", parts, *memory())
     begins = generator.encode(options.prefix, options.skip_unknown)
     prefix = generator.vocabulary.decode(begins)
     how = {

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.shared.cells import build_cell
 from experiments.shared.fit import CONFIG, check_config, read_config
 from experiments.shared.kept_model import best_params, damaged, digest_of, read_json
+from experiments.shared.memory import check_bytes, memory, size_of
 from experiments.textgen.beginning import start_of
 from experiments.textgen.corpus import END, UNKNOWN, Corpus, Vocabulary
 from experiments.textgen.language_model import LanguageModel, make_language_model
@@ -133,5 +135,7 @@ def load(folder: Path, warn: Callable[[str], None] = print, trust_code: bool = F
             f"{path} does not belong to these weights: its tokens are not those the model was trained with"
         )
     lm = make_language_model(settings, len(tokens))
+    parts = {"parameters": size_of(jax.eval_shape(lm.model.init, jax.random.key(0)))}
+    check_bytes(f"{folder / CONFIG}: hidden_size {settings.hidden_size}", "generating", parts, *memory())
     vocabulary = Vocabulary(settings.level, settings.lower, tokens)
     return Generator(settings, vocabulary, start, ends, lm, best_params(folder, lm.model.init, warn))

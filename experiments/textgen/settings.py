@@ -188,9 +188,22 @@ class TrainOptions(Checked):
     seeds: Annotated[Size, "seeds 0..N-1; with several, DIR/seed-0 ..."] = 1
     out: Annotated[Folder, "write runs.csv, README.md and samples there"] = None
     tensorboard: Annotated[Folder, "write losses and evaluations there as they come, a run for each seed"] = None
+    coordinator: Annotated[
+        str | None, Metavar("HOST:PORT"), "of several processes that train one model: where process 0 listens"
+    ] = None
+    num_processes: Annotated[Size | None, "how many they are"] = None
+    process_id: Annotated[Count | None, "which one this is, from 0"] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if len({self.coordinator is None, self.num_processes is None, self.process_id is None}) > 1:
+            raise ValueError("--coordinator, --num-processes and --process-id go together")
+        if self.coordinator is not None:
+            host, _, port = self.coordinator.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+                raise ValueError(f"--coordinator {self.coordinator!r} must be HOST:PORT, such as first.example:4321")
+            if self.process_id >= self.num_processes:
+                raise ValueError(f"--process-id {self.process_id} must be below --num-processes {self.num_processes}")
         if self.column is None and (self.sep is not None or self.heading is not None):
             raise ValueError("--sep and --heading are of tables, whose texts are named by --column")
 

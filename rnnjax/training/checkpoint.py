@@ -16,7 +16,8 @@ class Checkpoints:
     A checkpoint is a number (how far training has come), named parts, each a pytree of arrays that can be read without
     the others, and a note, which is whatever JSON holds. One that was cut off while being written is never seen: orbax
     renames a finished one into place. One that was damaged later is told of and passed over for the one before it.
-    With `read_only` nothing in the folder is touched, where a training may be running.
+    With `read_only` nothing in the folder is touched, where a training may be running. Of several processes that learn
+    together the one that has this object waits for no other.
     """
 
     def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print, read_only: bool = False):
@@ -26,7 +27,15 @@ class Checkpoints:
         self._folder = Path(folder).absolute()
         self._warn = warn
         self._read_only = read_only
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=not read_only)
+        alone = {"primary_host": jax.process_index(), "active_processes": {jax.process_index()}}
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=not read_only,
+            create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(**alone, barrier_sync_key_prefix="alone"),
+        )
+        if not read_only:
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, note: Any = None, **parts: Any) -> None:

@@ -1,4 +1,4 @@
-"""Training and evaluation of one model with every batch spread over the local devices.
+"""Training and evaluation of one model with every batch spread over the devices of this process, or of several.
 
 On a CPU with several devices (`jax_num_cpu_devices`, one per core) this is faster than one device with several threads,
 as the small products of a recurrent step do not fill more than one core. On one GPU it costs nothing.
@@ -38,13 +38,15 @@ class Learner(NamedTuple):
     `chunk` takes one optimizer step for each of the first num_steps of `batches`, leaves [steps, batch, ...]; the batch
     must be a multiple of the number of devices. `data` is whole on every device. The state given is used up.
     `place(data)` puts arrays on the devices once, so that no call moves them again; `put(state)` does so for a state
-    from elsewhere, such as a checkpoint.
+    from elsewhere, such as a checkpoint, and `get(state)` brings one to the host, whole. Where several processes learn
+    together (`shared_mesh`) all make the same calls in the same order, with equal arguments.
     """
 
     start: Callable[..., Learning]
     chunk: Callable[..., tuple[Learning, "Measured"]]
     place: Callable[[Any], Any]
     put: Callable[[Learning], Learning]
+    get: Callable[[Learning], Learning]
 
 
 class Measured(NamedTuple):
@@ -62,6 +64,23 @@ def local_mesh(batch_size: int) -> Mesh:
     return Mesh(np.array(devices[:count]), (AXIS,))
 
 
+def shared_mesh(batch_size: int) -> Mesh:
+    """Devices of every process, from each as many as divide the batch evenly; of a single one `local_mesh`.
+
+    Raises:
+      ValueError: the batch cannot be cut into as many equal parts as there are processes.
+    """
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        by_process.setdefault(device.process_index, []).append(device)
+    processes, most = len(by_process), min(map(len, by_process.values()))
+    fitting = [n for n in range(1, most + 1) if batch_size % (n * processes) == 0]
+    if not fitting:
+        raise ValueError(f"batch_size={batch_size} cannot be cut into equal parts for {processes} processes")
+    chosen = [device for _, devices in sorted(by_process.items()) for device in devices[: fitting[-1]]]
+    return Mesh(np.array(chosen), (AXIS,))
+
+
 def make_learner(
     objective: Callable,
     transformation: optax.GradientTransformation,
@@ -75,7 +94,7 @@ def make_learner(
         of losses, and how much they count (examples, or characters). The gradient is that of the whole batch's
         Σ total / Σ weight, so how a batch is cut does not matter beyond rounding and dropout masks.
       transformation: the optimizer.
-      mesh: of `local_mesh`.
+      mesh: of `local_mesh` or `shared_mesh`.
       penalty: params -> [], added to the mean loss; left out of the loss returned.
     """
     state_specs = Learning(WHOLE, WHOLE, WHOLE, SHARED)
@@ -88,6 +107,11 @@ def make_learner(
                 for part, spec in zip(state, state_specs, strict=True)
             )
         )
+
+    on_every_device = jax.jit(lambda carry: carry, out_shardings=NamedSharding(mesh, WHOLE))
+
+    def get(state: Learning) -> Learning:  # the carry alone is cut, and parts of it may lie in other processes
+        return jax.device_get(state._replace(carry=on_every_device(state.carry)))
 
     def start(params: Any, carry: Any = ()) -> Learning:
         return put(Learning(params, transformation.init(params), np.zeros((), np.int32), carry))
@@ -115,7 +139,8 @@ def make_learner(
         out_specs=(state_specs, WHOLE),
         check_vma=False,
     )
-    return Learner(start, jax.jit(sharded, donate_argnums=0, compiler_options=compiler_options()), _placing(mesh), put)
+    compiled = jax.jit(sharded, donate_argnums=0, compiler_options=compiler_options())
+    return Learner(start, compiled, _placing(mesh), put, get)
 
 
 def make_evaluate(measure: Callable, mesh: Mesh) -> Callable[..., tuple[Any, Any]]:

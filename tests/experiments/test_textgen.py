@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 from typing import get_args
 
@@ -13,7 +14,14 @@ import optax
 import pandas as pd
 import pytest
 
-from experiments.textgen import corpus as corpora, language_model, main as textgen, program, results as textgen_results
+from experiments.textgen import (
+    corpus as corpora,
+    language_model,
+    main as textgen,
+    program,
+    results as textgen_results,
+    saved_model as textgen_model,
+)
 from experiments.textgen.beginning import sentence_end, start_of
 from experiments.textgen.corpus import END, UNKNOWN, build, split
 from experiments.textgen.generated import loop_of, loops, share_known
@@ -611,6 +619,20 @@ def test_a_model_folder_runs_no_code_and_its_fields_are_checked(small_model, mon
     assert not (tmp_path / "ran").exists()
     path.write_text("[]")
     assert textgen.main(["generate", "--model", str(small_model)]) == 2
+
+
+def test_what_no_memory_holds_is_not_generated(small_model, monkeypatch, capsys):
+    monkeypatch.setattr(program, "memory", lambda: (1e9, "this machine"))
+    assert textgen.main(["generate", "--model", str(small_model), "--n", "1000000", "--length", "500"]) == 2
+    said = capsys.readouterr().err
+    assert "--n 1000000, --length 500: too large: generating needs at least 4.0 GB" in said
+    assert "and this machine has 1.0 GB" in said
+    path = small_model / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_size": 60_000}))
+    monkeypatch.setattr(textgen_model, "memory", lambda: (1e9, "this machine"))
+    assert textgen.main(["generate", "--model", str(small_model)]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"config.json: hidden_size 60000: too large: generating needs at least [\d.]+ GB", said)
 
 
 def test_a_vocabulary_that_is_not_the_weights_own_is_noticed(small_model, capsys):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ from experiments.shared.cells import build_cell
 from experiments.shared.computes import text_of
 from experiments.shared.memory import check_memory
 from experiments.sweep.checks import check_contrasts, check_epoch, check_evaluations, check_rows
-from experiments.sweep.spec import FIRST_REPORT_SEED, Sweep, Trial
+from experiments.sweep.spec import FIELDS, FIRST_REPORT_SEED, Sweep, Trial
 from experiments.sweep.tasks import build_task
 from experiments.sweep.trials.terms import terms_of
 from rnnjax.cell import Cell
@@ -113,6 +114,8 @@ def _check(trial: Trial) -> None:
 
 
 MAX_WIDTH = 64  # trials of one program
+_TRACED = {field: FIELDS[field].default for field in ("seed", "label", *Hyper._fields)}  # or of no consequence
+_static = attrgetter(*(field for field in FIELDS if field not in _TRACED))
 
 
 def network(trial: Trial, task: Task) -> Cell:
@@ -135,15 +138,14 @@ def group(
     Every trial is built and traced; those whose id is in `finished` are in no group. With `one_rate` a group holds
     one learning rate: trials that stop once they have solved the task then end at about the same time.
     """
-    programs: dict[Trial, tuple[Trial, str]] = {}
+    programs: dict[tuple, tuple[Trial, str]] = {}
     members: dict[tuple, list[Trial]] = {}
     sizes: dict[tuple[Trial, str], int] = {}
     for trial in trials:
-        traced = Trial()
-        static = replace(trial, seed=0, label="", **{field: getattr(traced, field) for field in Hyper._fields})
+        static = _static(trial)
         if static not in programs:
-            digest, size = _signature(static, tasks[static.task, static.seq_len])
-            programs[static] = replace(static, cell=""), digest
+            digest, size = _signature(trial, tasks[trial.task, trial.seq_len])
+            programs[static] = replace(trial, cell="", **_TRACED), digest
             sizes[programs[static]] = size
         if trial.id not in finished:
             rate = trial.learning_rate if one_rate else None

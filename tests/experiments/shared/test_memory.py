@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from experiments.addition import main as addition
+from experiments.bench import main as bench, sweep as bench_sweep
 from experiments.shared import memory
 from experiments.shared.memory import check_memory
 from experiments.sweep import command
@@ -47,3 +48,19 @@ def test_a_sweep_and_a_program_refuse_in_one_line(hidden_size, tmp_path, capsys)
     assert re.fullmatch(rf"error: hidden_size {hidden_size}, .* and this machine has .* GB\n", said)
     assert addition.main(["--hidden-size", "65536"]) == 2
     assert "--hidden-size 65536, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--shapes", "10,10,10,1000000000"], ["--shapes", "1000000000,1000000,1,64"]])
+def test_a_benchmark_refuses_in_one_line(words, tmp_path, capsys):
+    assert bench.main([*words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"error: T,B,I,H = {words[1]} of \w+: too large: .* at least [\d,.]+ GB .* has [\d,.]+ GB\n", said
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_that_is_timed_refuses_too(tmp_path, capsys):
+    assert bench_sweep.main(["--hidden-size", "65536", "--batch-size", "100000", "--out", str(tmp_path / "out")]) == 2
+    assert "T,B,I,H = 192,100000,2,65536 of lstm: too large: timing it needs at least" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
