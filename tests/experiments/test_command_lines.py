@@ -125,6 +125,7 @@ def test_every_program_that_trains_is_among_those_whose_bounds_are_tried():
         "forecast",
         "gradients",
         "music",
+        "online",
         "seq2seq",
         "textgen",
     ]
