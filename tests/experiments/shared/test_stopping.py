@@ -151,5 +151,5 @@ def test_in_a_process_that_does_not_attend_a_signal_raises():
         with pytest.raises(stopping.Stopped) as caught:
             run(worth)
         assert caught.value.number == signal.SIGTERM
-    assert noted == [True]  # where nothing is worth it, the block is left at once
+    assert noted == [signal.SIGTERM]  # where nothing is worth it, the block is left at once
     assert signal.getsignal(signal.SIGTERM) is before
