@@ -14,7 +14,9 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,11 +29,12 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from experiments.shared import stopping
-from experiments.shared.failures import FAULT, named, told
+from experiments.shared.failures import BAD_INPUT, FAULT, named, told
 from experiments.shared.start import complain
 
 T = TypeVar("T")
 SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")  # what Slurm's srun and Open MPI's mpirun say to each process
+WAIT_SECONDS = 300.0  # for the others to come
 OF_CONNECTIONS = re.compile("gloo|nccl|unavailable", re.IGNORECASE)  # in errors of XLA
 GONE = "another process of this training has ended; the same command in all of them goes on from the last checkpoint"
 
@@ -69,19 +72,30 @@ def joined(console: Console, address: str | None, num_processes: int | None, pro
       num_processes, process_id: how many there are, and which one this is.
 
     Raises:
-      ValueError: they do not find each other within five minutes.
+      ValueError: the port is taken, or they cannot find each other. If that takes 300 seconds the process ends.
     """
     global _leading
     if max(num_processes or 1, *(int(os.environ.get(name, 1)) for name in SIZES)) == 1:
         yield
         return
+    if address and process_id == 0:
+        _check_port(int(address.rpartition(":")[2]))
     jax.config.update("jax_enable_preemption_service", False)  # stopping.py attends to signals
     method = "deactivate" if address else None  # what is said by hand goes before what Slurm says
+    by_hand = "--coordinator, --num-processes and --process-id say by hand where and how many they are"
+    lonely = f"the processes of this training did not find each other in {WAIT_SECONDS:g} seconds; {by_hand}"
+    waiting = threading.Timer(WAIT_SECONDS, _leave, (lonely, BAD_INPUT))  # before JAX aborts the process for that
+    waiting.daemon = True
+    waiting.start()
     try:
-        jax.distributed.initialize(address, num_processes, process_id, cluster_detection_method=method)
+        timeout = round(2 * WAIT_SECONDS)
+        jax.distributed.initialize(
+            address, num_processes, process_id, cluster_detection_method=method, initialization_timeout=timeout
+        )
     except (RuntimeError, ValueError) as error:
-        by_hand = "--coordinator, --num-processes and --process-id say it by hand"
         raise ValueError(f"the processes of this training do not find each other: {named(error)}; {by_hand}") from error
+    finally:
+        waiting.cancel()
     this, count = jax.process_index(), jax.process_count()
     console.print(f"process {this} of {count}, {jax.device_count()} devices in all", markup=False)
     console.quiet = this > 0
@@ -228,6 +242,16 @@ def _tell_of(error: BaseException) -> None:
         if signal:
             stopping.end(signal)
         _leave(*(told(error) if isinstance(error, Exception) else (repr(error), FAULT)))
+
+
+def _check_port(port: int) -> None:
+    """Raise ValueError where another program listens there, which JAX would not survive."""
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one of a process that has just ended is free
+        try:
+            ours.bind(("", port))
+        except OSError as error:
+            raise ValueError(f"--coordinator: port {port} of this machine cannot be had: {error.strerror}") from None
 
 
 def _leave(line: str, code: int) -> NoReturn:

@@ -126,6 +126,44 @@ def test_what_is_not_the_same_in_both_is_refused_by_both(tmp_path):
     assert "is empty" in others
 
 
+LONELY = """
+import sys
+from rich.console import Console
+from experiments.shared import hosts
+hosts.WAIT_SECONDS = 2.0
+with hosts.joined(Console(), sys.argv[1], 2, int(sys.argv[2])):
+    print("joined")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process_id", [0, 1])
+def test_a_process_whose_others_do_not_come_ends_with_one_line(process_id):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    words = [sys.executable, "-c", LONELY, address, str(process_id)]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(words, env=settings, capture_output=True, text=True, check=False, timeout=100)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("error: the processes of this training did not find each other in 2 seconds; --coor")
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_said():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        joining = hosts.joined(Console(), f"127.0.0.1:{port}", 2, 0)
+        with (
+            pytest.raises(ValueError, match=f"port {port} of this machine cannot be had: Address already in use"),
+            joining,
+        ):
+            pass
+    assert not jax.distributed.is_initialized()
+
+
 def test_a_process_alone_is_not_joined_to_any(monkeypatch):
     """Slurm says of a step of one task that it is one, too."""
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
