@@ -1,6 +1,7 @@
 """Checkpoints of a running training, through orbax."""
 
 import copy
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+
+
+def _no_remarks(record: logging.LogRecord) -> bool:
+    """False for orbax's warnings, of how long a save took or of what a kill left: `Checkpoints` tells what matters."""
+    return record.levelno >= logging.ERROR or "orbax" not in record.pathname
 
 
 class Checkpoints:
@@ -23,6 +29,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2, warn: Callable[[str], None] = print, read_only: bool = False):
         import orbax.checkpoint as ocp  # slow to import, and not every run needs it
 
+        logging.getLogger("absl").addFilter(_no_remarks)  # once, however often it is asked
         self._ocp = ocp
         self._folder = Path(folder).absolute()
         self._warn = warn

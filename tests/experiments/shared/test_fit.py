@@ -1,5 +1,6 @@
 """A long training: the same losses when interrupted and resumed, checkpoints, and steps spread over devices."""
 
+import logging
 import os
 import re
 import signal
@@ -136,6 +137,20 @@ def test_a_damaged_checkpoint_is_told_of_and_passed_over(tmp_path, undisturbed, 
     assert str(newest) in printed
     assert "going on from checkpoint 6" in printed
     assert values(resumed) == values(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("level", "path", "said"),
+    [
+        (logging.WARNING, "site-packages/orbax/checkpoint/checkpoint_manager.py", False),
+        (logging.ERROR, "site-packages/orbax/checkpoint/checkpoint_manager.py", True),
+        (logging.WARNING, "mine/model.py", True),
+    ],
+)
+def test_remarks_of_orbax_are_not_said_and_errors_are(tmp_path, level, path, said):
+    Checkpoints(tmp_path)
+    logger = logging.getLogger("absl")
+    assert bool(logger.filter(logger.makeRecord("absl", level, path, 1, "Waiting took 2 seconds.", (), None))) == said
 
 
 def test_what_changes_after_saving_is_not_in_the_checkpoint(tmp_path):
