@@ -15,10 +15,10 @@ from experiments.online.learning import NUM_TEST, TOLERANCE, Learning, make_onli
 from experiments.online.settings import Settings
 from experiments.shared.cells import variant
 from experiments.shared.command_line import Given
+from experiments.shared.memory import check_memory
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
 from experiments.shared.results import record
-from experiments.shared.settings import as_flags
 from rnnjax.tasks import make_task
 
 CHUNK = 1000  # sequences between two looks
@@ -32,7 +32,19 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     settings, options = given.settings, given.options
     check_recorded(options.out)
     begin = time.perf_counter()
-    online = side_by_side(make_online(settings))
+    of_one = make_online(settings)
+    check_memory(
+        lambda key: of_one.start(key).params,
+        lambda params: (),
+        num_steps=settings.lag,
+        batch_size=1,
+        width=settings.hidden_size,
+        networks=options.seeds,
+        together=options.seeds,
+        copies=0,
+        options={"--hidden-size": settings.hidden_size, "--seeds": options.seeds, "--lag": settings.lag},
+    )
+    online = side_by_side(of_one)
     keys = jax.vmap(jax.random.key)(jnp.arange(options.seeds))
     train_keys, test_keys = (jax.vmap(lambda key, n=n: jax.random.fold_in(key, n))(keys) for n in (2, 3))
     state = learn(console, given.preset, settings, online.start(keys), online.run, train_keys)
@@ -46,7 +58,8 @@ def run(console: Console, given: Given, argv: Sequence[str]) -> None:
     console.print(table(given.preset, settings, values))
     if options.out:
         seconds = round((time.perf_counter() - begin) / options.seeds, 2)
-        rows = rows_of(given, argv, values, sequences, seconds, num_params(state.params))
+        num_params = sum(leaf[0].size for leaf in jax.tree.leaves(state.params))
+        rows = rows_of(given, argv, values, sequences, seconds, num_params)
         console.print(f"recorded: {record(options.out, rows, title='Online learning', text=TEXT)}")
 
 
@@ -68,11 +81,6 @@ def learn(console: Console, preset: str, settings: Settings, state: Learning, ru
             if ended == len(state.ended):
                 break
     return state
-
-
-def num_params(params: Any) -> int:
-    """Of one seed's network."""
-    return sum(leaf[0].size for leaf in jax.tree.leaves(params))
 
 
 def table(preset: str, settings: Settings, values: dict[tuple[str, str], np.ndarray]) -> Table:
@@ -107,10 +115,9 @@ def rows_of(
     """A row per metric and seed."""
     settings = given.settings
     chance = by_chance(settings)
-    changed = {name: value for name, value in given.changed.items() if name != "cell"}  # which has its own column
     return [
         {
-            "preset": " ".join([given.preset, *as_flags(changed)]),
+            "preset": given.label_but_cell,
             "dataset": f"{settings.task}, T = {settings.lag}",
             "cell": variant(settings.cell),
             "metric": metric,

@@ -34,6 +34,12 @@ class Given(NamedTuple):
         """The preset and what was changed: "airline-lstm4 --scale-on training"."""
         return " ".join([self.preset, *as_flags(self.changed)])
 
+    @property
+    def label_but_cell(self) -> str:
+        """The same without --cell, of rows in which the cell has a column of its own."""
+        changed = {name: value for name, value in self.changed.items() if name != "cell"}
+        return " ".join([self.preset, *as_flags(changed)])
+
 
 @dataclass(frozen=True)
 class Command:

@@ -18,7 +18,7 @@ from experiments.shared.memory import check_bytes, memory
 from experiments.shared.one_writer import one_writer
 from experiments.shared.provenance import provenance
 from experiments.shared.recorded import check_recorded
-from experiments.shared.settings import as_flags, plain
+from experiments.shared.settings import plain
 from experiments.shared.stopping import goes_on
 from experiments.shared.tensorboard import Board, board_at
 from experiments.textgen import results
@@ -75,7 +75,7 @@ def train_each(
 ) -> None:
     """Train a model per seed, and record them where asked."""
     options, settings = given.options, given.settings
-    preset = " ".join([given.preset, *as_flags({k: v for k, v in given.changed.items() if k != "cell"})])
+    preset = given.label_but_cell
     board = board_at(options.tensorboard)
     rows: list[dict[str, Any]] = []
     for seed in range(options.seeds):

@@ -90,3 +90,9 @@ def test_from_the_command_to_the_record(tmp_path, capsys):
     assert (wrong["value"] > 1000).all()
     assert (wrong["chance"] == 2161).all()  # 0.5 is right for 0.675 * 0.1536 + 0.325 * 0.16 of them at T = 11
     assert "| chance |" in (out / "README.md").read_text()
+
+
+def test_what_no_memory_holds_is_refused_before_any_work(capsys):
+    assert main.main(["order", "--hidden-size", "65536"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --hidden-size 65536, --seeds 10, --lag 100: too large: training needs at least ")
